@@ -1,0 +1,5 @@
+//go:build poison
+
+package stack
+
+const poisoned = true

@@ -1,0 +1,114 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// An Observer watches a body as its reader pulls it. Its methods run on that
+// reader's path, one at a time: they must not block, and cannot fail. One that
+// panics is given no more.
+type Observer interface {
+	// Data is given each chunk as it passes. It is valid only during the call.
+	Data(chunk []byte)
+	// End is called once: with nil when the body was read to its end, else
+	// with why it was not. The body's trailer is complete by then.
+	End(err error)
+}
+
+// ErrClosed is given to Observer.End when the reader left before the end, and
+// did not say why.
+var ErrClosed = errors.New("body closed before its end")
+
+// A tee shows one body to some observers. It lies in the message whose body it
+// is, with room for the usual few, so that to observe costs no allocation.
+type tee struct {
+	Body
+	few       [4]Observer
+	observers []Observer
+	ended     bool
+}
+
+// join returns the body that shows b to o: t, if b is t already or t is free.
+func (t *tee) join(b Body, o Observer) Body {
+	switch {
+	case t.Body == nil:
+		t.Body = b
+		t.few[0] = o
+		t.observers = t.few[:1]
+		return t
+	case b == Body(t):
+		t.observers = append(t.observers, o)
+		return t
+	default: // somebody has wrapped or replaced the body since
+		return new(tee).join(b, o)
+	}
+}
+
+func (t *tee) Next(ctx context.Context) ([]byte, error) {
+	chunk, err := t.Body.Next(ctx)
+	if len(chunk) > 0 {
+		for i, o := range t.observers {
+			if o != nil {
+				t.data(i, o, chunk)
+			}
+		}
+	}
+	switch {
+	case err == nil:
+	case err == io.EOF: //nolint:errorlint // the contract is io.EOF itself, as of an io.Reader
+		t.end(nil)
+	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):
+		t.end(err)
+	default: // stopped by its context, and may be called again
+	}
+	return chunk, err
+}
+
+func (t *tee) Close(cause error) error {
+	err := t.Body.Close(cause)
+	if cause == nil {
+		cause = ErrClosed
+	}
+	t.end(cause)
+	return err
+}
+
+func (t *tee) data(i int, o Observer, chunk []byte) {
+	defer t.detach(i)
+	o.Data(chunk)
+}
+
+// detach forgets the i-th observer if it is panicking.
+func (t *tee) detach(i int) {
+	if recover() != nil {
+		t.observers[i] = nil
+	}
+}
+
+func (t *tee) end(err error) {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	for i, o := range t.observers {
+		if o != nil {
+			t.endOne(i, o, err)
+		}
+	}
+}
+
+func (t *tee) endOne(i int, o Observer, err error) {
+	defer t.detach(i)
+	o.End(err)
+}
+
+// OnEnd is an Observer that does not look at the data.
+type OnEnd func(error)
+
+// Data implements Observer.
+func (OnEnd) Data([]byte) {}
+
+// End implements Observer.
+func (f OnEnd) End(err error) { f(err) }
