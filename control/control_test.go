@@ -1,0 +1,87 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+var errBroken = errors.New("broken")
+
+// values yields each of vs, a second apart, and then err if it is not nil.
+func values(err error, vs ...int) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for _, v := range vs {
+			if !yield(v, nil) {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+		if err != nil {
+			yield(0, err)
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last atomic.Int64
+		late := make(chan error, 1)
+		err := Follow(t.Context(), values(errBroken, 1, 2, 3), func(v int) { last.Store(int64(v)) }, func(err error) { late <- err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := last.Load(); got != 1 {
+			t.Errorf("applied %d before returning, want only 1", got)
+		}
+		if err := <-late; !errors.Is(err, errBroken) {
+			t.Errorf("the late error handed on is %v, want errBroken", err)
+		}
+		if got := last.Load(); got != 3 {
+			t.Errorf("applied %d in the end, want 3", got)
+		}
+	})
+}
+
+func TestFollowErrors(t *testing.T) {
+	none := func(int) { t.Error("applied a value that never came") }
+	if err := Follow(t.Context(), values(nil), none); !errors.Is(err, ErrEnded) {
+		t.Errorf("empty stream: %v, want ErrEnded", err)
+	}
+	if err := Follow(t.Context(), values(errBroken), none); !errors.Is(err, errBroken) {
+		t.Errorf("broken stream: %v, want errBroken", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		never := func(func(int, error) bool) { <-ctx.Done() }
+		if err := Follow(ctx, never, none); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("silent stream: %v, want DeadlineExceeded", err)
+		}
+	})
+}
+
+func TestStatus(t *testing.T) {
+	for code := codes.OK; code <= codes.Unauthenticated; code++ {
+		err := status.Error(code, "said so")
+		if err != nil {
+			err = fmt.Errorf("controller: %w", err)
+		}
+		refused := code == codes.InvalidArgument || code == codes.FailedPrecondition
+		unknown := code == codes.NotFound || code == codes.Unimplemented
+		if Refused(err) != refused || Unknown(err) != unknown {
+			t.Errorf("%v: refused %v, unknown %v", code, Refused(err), Unknown(err))
+		}
+	}
+	if Refused(errBroken) || Unknown(errBroken) {
+		t.Error("an error without a status counts as the control plane's word")
+	}
+}
