@@ -1,0 +1,85 @@
+package balance
+
+import (
+	"context"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/discover"
+)
+
+// Update makes s the endpoints to pick from. Those that were there keep their
+// estimate and their calls in hand, and their service too unless it depends on
+// what changed ([discover.Endpoint.SameClient]); then the old one serves until
+// the new one is ready. Those that are missing are out at once, and what they
+// have in hand goes on to its end.
+//
+// One goroutine calls Update. It costs time in proportion to the endpoints.
+func (b *Balancer[S]) Update(s discover.Set) {
+	b.asking.Lock()
+	defer b.asking.Unlock()
+	if b.ctx.Err() != nil {
+		return
+	}
+	old := b.members.Load()
+	next, differs := b.merge(old, s)
+	b.members.Store(next)
+	if !differs {
+		return
+	}
+	b.updates.Add(1)
+	b.dirty.Store(true)
+	b.look()
+	for key, e := range old.byKey { // after the swap, so that no Pick finds them cancelled
+		if next.byKey[key] == nil {
+			e.forget()
+			e.gone()
+		}
+	}
+}
+
+// merge returns the members that s says, made of the old ones as far as they
+// serve, and whether they differ.
+func (b *Balancer[S]) merge(old *members[S], s discover.Set) (next *members[S], differs bool) {
+	next = &members[S]{
+		heard: true, exists: s.Exists, stale: s.Stale,
+		all:   make([]*endpoint[S], 0, len(s.Endpoints)),
+		byKey: make(map[discover.Key]*endpoint[S], len(s.Endpoints)),
+	}
+	now := time.Since(b.epoch)
+	for i := range s.Endpoints {
+		of := &s.Endpoints[i]
+		key := of.Key()
+		if next.byKey[key] != nil {
+			continue // named twice: the first stands
+		}
+		was := old.byKey[key]
+		e := b.endpoint(was, of, now)
+		next.all, next.byKey[key] = append(next.all, e), e
+		differs = differs || e != was
+	}
+	return next, differs || len(next.all) != len(old.all)
+}
+
+// endpoint returns what is to serve of, where was did until now if it is not nil.
+func (b *Balancer[S]) endpoint(was *endpoint[S], of *discover.Endpoint, now time.Duration) *endpoint[S] {
+	switch {
+	case was == nil:
+		return b.open(of, newLoad(b.c.DefaultRTT, b.c.Decay, now))
+	case was.of == *of:
+		return was
+	case was.of.SameClient(*of):
+		e := *was
+		e.of = *of
+		return &e
+	default:
+		e := b.open(of, was.load)
+		e.was = was.heir()
+		return e
+	}
+}
+
+func (b *Balancer[S]) open(of *discover.Endpoint, l *load) *endpoint[S] {
+	ctx, gone := context.WithCancel(b.ctx) //nolint:gosec // called as the endpoint goes
+	svc, ready := b.build(ctx, *of, b.changed)
+	return &endpoint[S]{of: *of, svc: svc, ready: ready, gone: gone, load: l}
+}
