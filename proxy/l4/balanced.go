@@ -1,0 +1,71 @@
+package l4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/outrigger-mesh/outrigger/balance"
+	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A Picker chooses which endpoint a connection goes to: a
+// balance.Balancer[stack.Dialer].
+type Picker interface {
+	Pick(ctx context.Context, h balance.Hint) (stack.Dialer, balance.Call, error)
+}
+
+// Balanced is Forward to the endpoint that b picks for each connection, which
+// counts as that endpoint's load for as long as it is open. How long the connect
+// took is its latency.
+//
+// If the connect fails, one other endpoint is tried: nothing of the client's has
+// been sent. If that fails too, or none can be picked, the client is reset.
+func Balanced(b Picker) stack.Handler {
+	r := newRelay()
+	return func(ctx context.Context, c *stack.Conn) error {
+		var call balance.Call
+		ctx, cancel := whileOpen(ctx, c)
+		s, err := dialPicked(ctx, b, &call)
+		cancel()
+		if err != nil {
+			return Refuse(c, fmt.Errorf("forward: %w", err))
+		}
+		call.First()
+		err = r.join(c, s)
+		call.End(balance.Outcome{GRPC: noGRPC, Err: err})
+		return err
+	}
+}
+
+// noGRPC is balance.Outcome's word for work that has no gRPC status.
+const noGRPC = -1
+
+// dialPicked dials the endpoint that b picks, or else another.
+func dialPicked(ctx context.Context, b Picker, call *balance.Call) (*stack.Conn, error) {
+	s, err := dialOne(ctx, b, call, balance.Hint{})
+	if err == nil || !errors.Is(err, stack.ErrUnsent) || ctx.Err() != nil {
+		return s, err
+	}
+	failed := call.Endpoint().Key()
+	s, again := dialOne(ctx, b, call, balance.Hint{Avoid: []discover.Key{failed}})
+	if again != nil {
+		return nil, fmt.Errorf("%w, then: %w", err, again)
+	}
+	return s, nil
+}
+
+func dialOne(ctx context.Context, b Picker, call *balance.Call, h balance.Hint) (*stack.Conn, error) {
+	dial, picked, err := b.Pick(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	*call = picked
+	s, err := dial(ctx, stack.NoSession)
+	if err != nil {
+		call.End(balance.Outcome{GRPC: noGRPC, Err: err})
+		return nil, err
+	}
+	return s, nil
+}

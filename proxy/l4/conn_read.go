@@ -1,0 +1,165 @@
+package l4
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// An input is the read that a Conn is waiting for. Its callback is made once, and
+// not for every read, since that would allocate.
+type input struct {
+	mu    sync.Mutex // held for the whole of a read; guards what follows
+	ready func(fd uintptr) bool
+
+	task task
+	p    []byte
+	get  func() []byte
+	put  func([]byte)
+	n    int
+	err  error
+}
+
+// A task is what an input does when it is called back.
+type task uint8
+
+const (
+	reading  task = iota // read into p
+	late                 // read into what get gives
+	exchange             // write first, then read into p
+)
+
+func (in *input) begin(t task) {
+	in.task, in.n, in.err = t, 0, nil
+}
+
+// await lets the poller call readable until it has something.
+func (c *Conn) await() error {
+	err := c.raw.Read(c.in.ready)
+	if err == nil {
+		err = c.in.err
+	}
+	return c.opError("read", err)
+}
+
+// readable is called at once, and then whenever the connection has become
+// readable, until it returns true. The poller tells of changes only, so that
+// false is right after EAGAIN alone.
+func (c *Conn) readable(fd uintptr) bool {
+	in := &c.in
+	switch in.task {
+	case exchange:
+		return c.writeFirst(fd)
+	case late:
+		in.p = in.get()
+		if in.receive(fd) {
+			return true
+		}
+		in.put(in.p)
+		in.p = nil
+		return false
+	case reading:
+	}
+	return in.receive(fd)
+}
+
+// receive reads once, and reports whether there is a result.
+func (in *input) receive(fd uintptr) bool {
+	n, errno := recv(fd, in.p, 0)
+	switch {
+	case errno == syscall.EAGAIN:
+		return false
+	case errno != 0:
+		in.err = os.NewSyscallError("read", errno)
+	case n == 0 && len(in.p) > 0:
+		in.err = io.EOF
+	default:
+		in.n = n
+	}
+	return true
+}
+
+// ReadLate waits until there is something to read, and only then takes a buffer
+// from get to read it into: a connection that idles holds none. It returns that
+// buffer and how much of it was filled, at least one byte; or an error, and no
+// buffer. What get gave and was not used is returned by put; neither may block,
+// nor use the connection.
+func (c *Conn) ReadLate(get func() []byte, put func([]byte)) ([]byte, int, error) {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.begin(late)
+	in.get, in.put = get, put
+	err := c.await()
+	p := in.p
+	in.p, in.get, in.put = nil, nil, nil
+	if err != nil {
+		if p != nil {
+			put(p)
+		}
+		return nil, 0, err
+	}
+	return p, in.n, nil
+}
+
+// WriteRead writes all of w, then waits for what the peer answers and reads the
+// first of it into r, which has room. It is for a connection on which nothing is
+// under way: one that the peer has closed, or on which there are bytes already, it
+// does not use. That saves a read that would find nothing, and the caller
+// PeerClosed.
+//
+// If the error wraps ErrNothingSent, no byte of w has left. Any other error says
+// nothing of how much the peer has seen.
+func (c *Conn) WriteRead(w, r []byte) (int, error) {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	c.out.mu.Lock()
+	c.out.begin(w, false)
+	in.begin(exchange)
+	in.p = r
+	err := c.await()
+	if in.task == exchange { // still: not all of w is written
+		if err = c.finish(err); err == nil {
+			in.begin(reading)
+			err = c.await()
+		}
+	}
+	in.p = nil
+	return in.n, err
+}
+
+// writeFirst writes what fits, and gives the writing half back if that was all.
+// Nothing can come unseen between quiet and the wait, since the poller was reset
+// before quiet.
+func (c *Conn) writeFirst(fd uintptr) bool {
+	if c.in.err = quiet(fd); c.in.err != nil {
+		return true
+	}
+	if c.in.err = c.raw.Write(c.out.ready); c.in.err == nil {
+		c.in.err = c.out.err
+	}
+	if c.in.err != nil || c.out.n < len(c.out.p) {
+		return true
+	}
+	c.in.task, c.out.p = reading, nil
+	c.out.mu.Unlock()
+	return false
+}
+
+// finish writes what writeFirst has left, unless that has failed with err, and
+// gives the writing half back.
+func (c *Conn) finish(err error) error {
+	defer c.out.mu.Unlock()
+	if err == nil {
+		c.out.block = true
+		err = c.flush()
+	}
+	c.out.p = nil
+	if err != nil && c.out.n == 0 {
+		return fmt.Errorf("%w: %w", ErrNothingSent, err)
+	}
+	return err
+}

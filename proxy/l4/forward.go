@@ -1,0 +1,104 @@
+package l4
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// Forward joins each connection to one from dial, and returns when both have
+// ended. Each direction ends by itself, so that either side may go on after the
+// other has said all it had to say. An error in either ends both, with a reset:
+// what was cut short must not look complete.
+//
+// If dial fails the client is reset. A context that is done leaves connections
+// alone; closing either of the two closes the other.
+func Forward(dial stack.Dialer) stack.Handler {
+	r := newRelay()
+	return func(ctx context.Context, c *stack.Conn) error {
+		ctx, cancel := whileOpen(ctx, c)
+		s, err := dial(ctx, stack.NoSession)
+		cancel()
+		if err != nil {
+			return Refuse(c, fmt.Errorf("forward: %w", err))
+		}
+		return r.join(c, s)
+	}
+}
+
+// whileOpen returns a context for work on c's behalf that may outlast ctx, which
+// says no more than that the proxy drains. It is done when c is closed.
+func whileOpen(ctx context.Context, c *stack.Conn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	below, ok := innermost(c.Conn).(*Conn)
+	if !ok {
+		return ctx, cancel
+	}
+	below.afterClose(cancel)
+	return ctx, func() { below.afterClose(nil); cancel() }
+}
+
+// join copies both ways between a client and a server, and closes both.
+func (r *relay) join(client, server *stack.Conn) error {
+	p := &pair{relay: r, client: client, server: server, done: make(chan struct{})}
+	defer p.closeTogether()()
+	go p.answer()
+	p.half(server, client)
+	<-p.done
+	if err := p.failed.Load(); err != nil {
+		return fmt.Errorf("forward: %w", *err)
+	}
+	return nil
+}
+
+// A pair is two connections that are joined.
+type pair struct {
+	*relay
+	client, server *stack.Conn
+	failed         atomic.Pointer[error] // the first failure, after which both are closed
+	done           chan struct{}         // closed when the server's half has ended
+}
+
+// answer is named, not a literal, so that it has a name in goroutine dumps.
+func (p *pair) answer() {
+	defer close(p.done)
+	p.half(p.client, p.server)
+}
+
+func (p *pair) half(dst, src *stack.Conn) {
+	if err := p.copy(dst, src); err != nil {
+		p.fail(err)
+	}
+}
+
+// fail resets both connections, whereupon both halves end.
+func (p *pair) fail(err error) {
+	if p.failed.CompareAndSwap(nil, &err) {
+		abort(p.client)
+		abort(p.server)
+	}
+}
+
+// closeTogether sees to it that if one connection is closed, so is the other, even
+// while both halves wait for the latter. It returns what ends that, and closes
+// both.
+func (p *pair) closeTogether() (closeBoth func()) {
+	cut := func() { p.fail(net.ErrClosed) }
+	both := []*stack.Conn{p.client, p.server}
+	for _, c := range both {
+		if below, ok := innermost(c.Conn).(*Conn); ok {
+			below.afterClose(cut)
+		}
+	}
+	return func() {
+		for _, c := range both {
+			if below, ok := innermost(c.Conn).(*Conn); ok {
+				below.afterClose(nil)
+			}
+			_ = c.Close() // closed already, if it failed
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package l4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// The pause after an accept that failed: there is no descriptor or no memory, and
+// the next would fail as well.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// maxIdle is how many goroutines wait for a connection to serve.
+const maxIdle = 32
+
+// A ServeConfig says who is told of what happens to connections. Its zero value
+// tells the default logger.
+type ServeConfig struct {
+	Log *slog.Logger
+	// Panicked, if not nil, is told of each connection that was lost to a panic.
+	Panicked func()
+	// Cut, if not nil, closes the connections that are open when it is closed, and
+	// those that are accepted later.
+	Cut <-chan struct{}
+}
+
+// Serve gives each connection that l accepts to h, in a goroutine of its own. A
+// panic in h costs that connection and no more.
+//
+// When ctx is done, Serve closes l and waits until every h has returned. h is
+// given ctx, by which it knows that it is to finish. (To tell handlers earlier,
+// while still accepting, let h be a function that gives them another context; to
+// end them earlier, close Cut.) Serve also returns if l is closed, with an error
+// that wraps net.ErrClosed.
+func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	s := &server{
+		ServeConfig: cfg, listener: l, handler: h,
+		next: make(chan *stack.Conn), open: make(map[*stack.Conn]struct{}),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	over := make(chan struct{})
+	var cutter sync.WaitGroup
+	cutter.Go(func() { s.cutWhen(over) })
+	err := s.accept(ctx)
+	close(s.next)
+	s.handlers.Wait()
+	close(over)
+	cutter.Wait()
+	return err
+}
+
+// A server is one run of Serve.
+type server struct {
+	ServeConfig
+	listener net.Listener
+	handler  stack.Handler
+	handlers sync.WaitGroup
+	next     chan *stack.Conn // to the goroutines that wait for one; closed after the last
+	idle     atomic.Int32     // how many do, or are about to
+
+	mu   sync.Mutex // guards what follows
+	open map[*stack.Conn]struct{}
+	cut  bool
+}
+
+// accept accepts until ctx is done, or the listener closed.
+func (s *server) accept(ctx context.Context) error {
+	pause := time.Duration(0)
+	for {
+		c, err := s.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.start(ctx, &stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())})
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // that the listener was closed is what ctx asked for
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept: %w", err)
+		default:
+			if pause == 0 { // once, however long it lasts
+				s.Log.Warn("cannot accept connections", "listener", s.listener.Addr(), "err", err)
+			}
+			pause = min(max(2*pause, firstPause), lastPause)
+			sleep(ctx, pause)
+		}
+	}
+}
+
+// start serves c in a goroutine, which may be one that has served another: its
+// stack has grown to what a handler needs, which costs more than all else of a
+// goroutine.
+func (s *server) start(ctx context.Context, c *stack.Conn) {
+	select {
+	case s.next <- c:
+	default:
+		s.handlers.Go(func() { s.work(ctx, c) })
+	}
+}
+
+// work serves c, and then what start gives it, until there is no more to come or
+// enough others wait for it.
+func (s *server) work(ctx context.Context, c *stack.Conn) {
+	for ok := true; ok; {
+		s.serve(ctx, c)
+		if s.idle.Add(1) <= maxIdle {
+			c, ok = <-s.next
+		} else {
+			ok = false
+		}
+		s.idle.Add(-1)
+	}
+}
+
+// serve serves one connection.
+func (s *server) serve(ctx context.Context, c *stack.Conn) {
+	s.enter(c)
+	defer s.leave(c)
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(c, v)
+		}
+	}()
+	err := s.handler(ctx, c)
+	if s.Log.Enabled(ctx, slog.LevelDebug) {
+		s.Log.DebugContext(ctx, "connection closed", "client", c.Client, "server", c.OrigDst, "err", err)
+	}
+}
+
+func (s *server) panicked(c *stack.Conn, v any) {
+	s.Log.Error("panic while serving a connection", "client", c.Client, "server", c.OrigDst,
+		"panic", fmt.Sprintf("%q", fmt.Sprint(v)), "stack", string(debug.Stack()))
+	if s.Panicked != nil {
+		s.Panicked()
+	}
+	_ = Refuse(c, fmt.Errorf("panic: %q", fmt.Sprint(v)))
+}
+
+func (s *server) enter(c *stack.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut {
+		abort(c)
+	}
+	s.open[c] = struct{}{}
+}
+
+func (s *server) leave(c *stack.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// cutWhen closes what is open, when it is told to.
+func (s *server) cutWhen(over <-chan struct{}) {
+	select {
+	case <-over:
+		return
+	case <-s.Cut:
+	}
+	s.mu.Lock()
+	s.cut = true
+	open := make([]*stack.Conn, 0, len(s.open))
+	for c := range s.open {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open { // without the lock, since Close calls what others have hung on it
+		abort(c)
+	}
+}
+
+// sleep sleeps for d, or until ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
