@@ -1,0 +1,55 @@
+package main
+
+import (
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+)
+
+// reverseProxy is what a proxy of the standard library would be: the peer that
+// shows what codecs of one's own are worth.
+func reverseProxy(o options) error {
+	l, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return err
+	}
+	return newReverseProxy(o.backend).Serve(l)
+}
+
+func newReverseProxy(backend string) *http.Server {
+	to := &url.URL{Scheme: "http", Host: backend}
+	silent := log.New(io.Discard, "", 0)
+	return &http.Server{
+		ErrorLog: silent,
+		Handler: &httputil.ReverseProxy{
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(to)
+				r.Out.Host = r.In.Host
+			},
+			Transport: &http.Transport{
+				MaxIdleConnsPerHost: 4000, // or it would close most after each request
+				DisableCompression:  true,
+				WriteBufferSize:     8 << 10,
+				ReadBufferSize:      8 << 10,
+			},
+			BufferPool: &buffers{},
+			ErrorLog:   silent,
+		},
+	}
+}
+
+// buffers are what bodies are copied through.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
