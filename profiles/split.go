@@ -60,7 +60,7 @@ func (s *Split[S]) first() S {
 
 // draw picks by weight. What is drawn and not ready is left out of the next draw.
 func (s *Split[S]) draw() S {
-	drawn := s.at(rand.Uint64N(s.total), nil)
+	drawn := s.at(rand.Uint64N(s.total), nil) //nolint:gosec // a share of traffic is no secret
 	if s.shares[drawn].ready() {
 		return s.shares[drawn].to
 	}
@@ -70,7 +70,7 @@ func (s *Split[S]) draw() S {
 		if total -= s.shares[i].weight; total == 0 {
 			return s.shares[drawn].to
 		}
-		if i = s.at(rand.Uint64N(total), out); s.shares[i].ready() {
+		if i = s.at(rand.Uint64N(total), out); s.shares[i].ready() { //nolint:gosec // as above
 			return s.shares[i].to
 		}
 	}
@@ -89,5 +89,5 @@ func (s *Split[S]) at(n uint64, out []bool) int {
 		}
 		return i
 	}
-	panic("weights changed under a draw")
+	return len(s.shares) - 1 // cannot be: n is less than the sum of the weights
 }

@@ -22,6 +22,7 @@ type Exchange struct {
 	done  chan struct{} // made when it is asked for
 	stops [3]Interrupter
 	more  []Interrupter
+	asked bool // a context derived from x may still be about to ask why it ended
 }
 
 // An Interrupter is told that the Exchange on which it waits has ended.
@@ -32,7 +33,16 @@ type Interrupter interface {
 
 type exchangeKey struct{}
 
-// Begin starts x anew. Nothing may still hold the one before.
+// Reusable reports whether x may begin anew: not if a context that derives from it
+// was not canceled before its end, and so hears of that in a goroutine of its own,
+// which may be late and must not find x unended.
+func (x *Exchange) Reusable() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.asked
+}
+
+// Begin starts x anew, if it is Reusable. Nothing may still hold the one before.
 func (x *Exchange) Begin() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -57,12 +67,21 @@ func (x *Exchange) End(cause error) {
 	x.mu.Unlock()
 	for _, i := range stops {
 		if i != nil {
-			i.Interrupt()
+			x.interrupt(i)
 		}
 	}
 	for _, i := range more {
-		i.Interrupt()
+		x.interrupt(i)
 	}
+}
+
+func (x *Exchange) interrupt(i Interrupter) {
+	if _, ok := i.(*after); ok {
+		x.mu.Lock()
+		x.asked = true
+		x.mu.Unlock()
+	}
+	i.Interrupt()
 }
 
 // Deadline implements context.Context: there is none.
@@ -102,7 +121,7 @@ func (x *Exchange) Value(key any) any {
 func (x *Exchange) AfterFunc(f func()) (stop func() bool) {
 	a := &after{f: f}
 	if !x.add(a) {
-		a.Interrupt()
+		x.interrupt(a)
 	}
 	return func() bool { return x.remove(a) }
 }

@@ -66,13 +66,14 @@ func (t *tee) Next(ctx context.Context) ([]byte, error) {
 	return chunk, err
 }
 
+// Close ends the observers first: with the body the message is gone, and t with it.
 func (t *tee) Close(cause error) error {
-	err := t.Body.Close(cause)
-	if cause == nil {
-		cause = ErrClosed
+	why := cause
+	if why == nil {
+		why = ErrClosed
 	}
-	t.end(cause)
-	return err
+	t.end(why)
+	return t.Body.Close(cause)
 }
 
 func (t *tee) data(i int, o Observer, chunk []byte) {

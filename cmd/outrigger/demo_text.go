@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// picture shows what is where.
+func (m *demoMesh) picture() string {
+	w := m.workloads
+	at := func(addr string) string { return fmt.Sprintf("%-6s", ":"+portOf(addr)) }
+	lines := []string{
+		"",
+		"  client ──→ its sidecar ──┬──→ sidecar 1 " + at(w[0].inHTTP) + " ──→ application 1 " + at(w[0].http) + "   control plane " + at(m.control),
+		"             web   " + at(m.web) + "  ├──→ sidecar 2 " + at(w[1].inHTTP) + " ──→ application 2 " + at(w[1].http) + "   admin page    " + at(m.admin),
+		"             books " + at(m.books) + "  └──→ sidecar 3 " + at(w[2].inHTTP) + " ──→ application 3 " + at(w[2].http),
+		"             db    " + at(m.db) + "       (db " + m.ports(func(w demoWorkload) string { return w.inTCP }) +
+			")  (db " + m.ports(func(w demoWorkload) string { return w.tcp }) + ")",
+		"",
+		fmt.Sprintf("An application takes %s for a request.", appWork),
+		"",
+	}
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// movedText says which ports are not the usual ones, in lines of a readable length.
+func (m *demoMesh) movedText() string {
+	const width = 90
+	if len(m.moved) == 0 {
+		return ""
+	}
+	text := "\n\nThe next free ports stand in for those that were taken:"
+	line := text
+	for _, one := range m.moved {
+		if len(line)+len(one) > width {
+			line = " "
+			text += "\n "
+		}
+		line += " " + one
+		text += " " + one
+	}
+	return text
+}
+
+// ports lists one port of each workload.
+func (m *demoMesh) ports(of func(demoWorkload) string) string {
+	var all []string
+	for _, w := range m.workloads {
+		all = append(all, ":"+portOf(of(w)))
+	}
+	return strings.Join(all, " ")
+}
+
+// invitation says what can be done with a mesh that is up.
+func (m *demoMesh) invitation(file string) string {
+	var b strings.Builder
+	b.WriteString("\nThe mesh stays up until Ctrl-C. In another terminal:\n\n")
+	host, port := hostOf(m.db), portOf(m.db)
+	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].http, delayPath)
+	for _, line := range []struct{ command, meaning string }{
+		{"curl " + m.web, "web: another application answers each time"},
+		{"curl " + m.books, "books: its two versions answer by weight"},
+		{"printf hi | nc -N " + host + " " + port, "db: what you send comes back"},
+		{"curl " + m.admin + "/metrics", "what the client's sidecar counts"},
+		{"", "the other sidecars: " + m.ports(func(w demoWorkload) string { return w.admin })},
+		{delay + "300ms'", "application 3 is slow …"},
+		{delay + "0s'", "… and fast again"},
+	} {
+		fmt.Fprintf(&b, "  %-52s%s\n", line.command, line.meaning)
+	}
+	fmt.Fprintf(&b, "\nThe mesh file may be changed, and is applied at once: turn the split's weights, or\ntake an endpoint out. The logs of all processes are beside it.\n\n  %s\n", file)
+	return strings.TrimSuffix(b.String(), "\n")
+}

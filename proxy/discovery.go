@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/outrigger-mesh/outrigger/control"
+	"github.com/outrigger-mesh/outrigger/profiles"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A discovery is what one destination's profile was made into. One goroutine
+// updates it; requests find their way through its routers meanwhile.
+type discovery struct {
+	http         *backends[stack.Service]
+	opaque       *backends[stack.Handler]
+	routes       *profiles.Router[stack.Service]
+	opaqueRoutes *profiles.Router[stack.Handler]
+	profile      *profiles.Profile // whose routes are being built
+}
+
+// update makes p what requests and connections go by from now on. A destination
+// that has become opaque keeps its routes for the requests of the connections
+// that were accepted before.
+func (d *discovery) update(p *profiles.Profile) {
+	d.profile = p
+	if p.Protocol != profiles.Opaque || len(p.HTTP1) > 0 {
+		d.routes.Update(p.HTTP1)
+		d.http.sweep()
+	}
+	if p.Protocol != profiles.HTTP1 || len(p.Opaque) > 0 {
+		d.opaqueRoutes.Update(opaqueRoutes(p))
+		d.opaque.sweep()
+	}
+}
+
+// opaqueRoutes returns where p's connections go that are carried as bytes. HTTP/2
+// is among them until its codec is built: its backends are shared by connection.
+func opaqueRoutes(p *profiles.Profile) []profiles.Route {
+	if len(p.Opaque) > 0 || p.Protocol != profiles.HTTP2 && p.Protocol != profiles.GRPC {
+		return p.Opaque
+	}
+	if len(p.HTTP2) == 0 {
+		return nil
+	}
+	first := p.HTTP2[0]
+	first.Rules = first.Rules[:min(1, len(first.Rules))]
+	return []profiles.Route{first}
+}
+
+// discover applies the first profile of t before it returns, and each later one
+// as it comes, until ctx ends. If the control plane is silent, and nothing is
+// remembered of t, an address that may have no profile is gone to as it is.
+func (o *outbound) discover(ctx context.Context, t profiles.Target, apply func(*profiles.Profile)) error {
+	first, cancel := context.WithTimeoutCause(ctx, o.Config.Outbound.DiscoverTimeout, errUndiscovered)
+	defer cancel()
+	var once updates
+	err := control.Follow(first, o.Profiles.Watch(ctx, t), func(p *profiles.Profile) {
+		for _, problem := range p.Problems {
+			o.Log.Warn("the control plane's answer is invalid in part", "destination", nameOf(t), "problem", problem)
+		}
+		once.apply(p, apply)
+	}, func(err error) {
+		if ctx.Err() == nil {
+			o.Log.Warn("profile ended, the last one stands", "destination", nameOf(t), "err", err)
+		}
+	})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errUndiscovered) && !o.Profiles.Profiled(t):
+		p, err := profiles.Fallback(t)
+		if err == nil {
+			once.fallBack(p, apply)
+		}
+		return err
+	case errors.Is(err, errUndiscovered):
+		return fmt.Errorf("destination %s: %w within %v%s", nameOf(t), err, o.Config.Outbound.DiscoverTimeout, o.outage())
+	default:
+		return fmt.Errorf("destination %s: %w", nameOf(t), err)
+	}
+}
+
+// updates are a destination's profiles, applied one at a time: the control plane
+// may speak just as it is given up.
+type updates struct {
+	mu    sync.Mutex
+	heard bool
+}
+
+func (u *updates) apply(p *profiles.Profile, apply func(*profiles.Profile)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.heard = true
+	apply(p)
+}
+
+// fallBack applies p unless the control plane has spoken.
+func (u *updates) fallBack(p *profiles.Profile, apply func(*profiles.Profile)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.heard {
+		apply(p)
+	}
+}
+
+// outage says what is known of why the control plane does not answer.
+func (o *outbound) outage() string {
+	for _, c := range []*control.Client{o.Destination, o.Policy} {
+		if c == nil {
+			continue
+		}
+		if err := c.Outage(); err != nil {
+			return ": " + err.Error()
+		}
+	}
+	return ""
+}

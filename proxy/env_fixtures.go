@@ -1,0 +1,41 @@
+package proxy
+
+// fixtures adds what nobody can set but docs/config.md names all the same, so
+// that there is one place for it. The names are a Config's fields.
+func (t *envTable) fixtures(c *Config) {
+	t.section("Fixed", "")
+	t.fixed = true
+	for _, d := range []struct {
+		name string
+		*Direction
+	}{{"Inbound.", &c.Inbound}, {"Outbound.", &c.Outbound}} {
+		t.count(&d.MaxConns, d.name+"MaxConns", "100000", "connections", "at once")
+		t.count(&d.DetectBytes, d.name+"DetectBytes", "1024", "bytes", "of a connection that detection looks at")
+		t.duration(&d.DiscoverTimeout, d.name+"DiscoverTimeout", "3s", "to hear of a destination for the first time; then 503")
+	}
+	t.duration(&c.Balance.DefaultRTT, "Balance.DefaultRTT", "30ms", "the latency of an endpoint that has not answered yet, unless a policy says otherwise")
+	t.duration(&c.Balance.Decay, "Balance.Decay", "10s", "in which a measured latency fades, unless a policy says otherwise")
+	t.count(&c.Balance.MaxEndpoints, "Balance.MaxEndpoints", "100000", "endpoints", "of one destination; what comes beyond is left out")
+	t.duration(&c.Balance.Settle, "Balance.Settle", "10ms", "between two sets of one destination's endpoints, at least; what changes meanwhile is taken together")
+	t.count(&c.HTTP.HeadFields, "HTTP.HeadFields", "200", "fields", "that a head or trailer may have; over it, 431 to a client and 502 for a server")
+	t.duration(&c.HTTP.HeadTime, "HTTP.HeadTime", "30s", "for a head to be complete, from its first byte")
+	t.count(&c.HTTP.DrainBytes, "HTTP.DrainBytes", "262144", "bytes", "of a body that nobody wants, read so that its connection can be kept")
+	t.duration(&c.HTTP.DrainTime, "HTTP.DrainTime", "1s", "to read them, and for a client that is refused to read why")
+	t.duration(&c.HTTP.Continue, "HTTP.Continue", "1s", "that a body waits for 100 (Continue) before it is sent unasked")
+	t.duration(&c.HTTP.ClientWatch, "HTTP.ClientWatch", "100ms", "that a request is in hand before its client is watched for leaving")
+	t.count(&c.HTTP2.MaxSendBuffer, "HTTP2.MaxSendBuffer", "1048576", "bytes", "of one stream to a server that may wait to be sent")
+	t.duration(&c.Admin.HeadTime, "Admin.HeadTime", "10s", "for the head of a request to the admin port")
+	t.count(&c.Admin.HeadBytes, "Admin.HeadBytes", "16384", "bytes", "that such a head may have")
+	t.duration(&c.Admin.IdleTimeout, "Admin.IdleTimeout", "2m", "for an idle connection to the admin port to be closed")
+	t.count(&c.Admin.MaxConns, "Admin.MaxConns", "256", "connections", "at once to the admin port")
+	t.duration(&c.Admin.ReadTime, "Admin.ReadTime", "10s", "for the content of a request to the admin port")
+	t.duration(&c.Admin.WriteTime, "Admin.WriteTime", "30s", "for the admin port's response")
+	t.duration(&c.Admin.Grace, "Admin.Grace", "2s", "for what the admin port has in hand at the end")
+	t.count(&c.Admin.FilterBytes, "Admin.FilterBytes", "65536", "bytes", "of a new log filter")
+	t.count(&c.Admin.Scrapes, "Admin.Scrapes", "4", "scrapes", "of the metrics at once; further ones get 503")
+	t.count(&c.Metrics.MaxSeries, "Metrics.MaxSeries", "10000", "series", "in one family of metrics; further ones are counted together")
+	t.count(&c.Control.Remembered, "Control.Remembered", "1000", "destinations", "whose last answers are remembered when they are forgotten")
+	t.duration(&c.Control.FailFast, "Control.FailFast", "30s", "for a call to the control plane to wait until it can be reached")
+	t.count(&c.Control.MaxPattern, "Control.MaxPattern", "4096", "bytes", "of a regular expression in a route")
+	t.count(&c.Control.MaxParts, "Control.MaxParts", "100000", "parts", "of one profile or policy: routes, rules, matches and so on")
+}

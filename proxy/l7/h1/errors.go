@@ -1,0 +1,86 @@
+package h1
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A RequestError says why a client's message was refused, and with which status.
+type RequestError struct {
+	Status int
+	Reason string // quotes whatever it repeats of the message
+}
+
+// Error implements error.
+func (e *RequestError) Error() string { return fmt.Sprintf("refused request: %s", e.Reason) }
+
+// A ResponseError says why a server's message was refused.
+type ResponseError struct{ Reason string }
+
+// Error implements error.
+func (e *ResponseError) Error() string { return fmt.Sprintf("refused response: %s", e.Reason) }
+
+// What ends an exchange.
+var (
+	// ErrClientGone is why an exchange ended whose client has left.
+	ErrClientGone = errors.New("client closed the connection")
+	// ErrNoAnswer means that a server closed the connection on which a request
+	// was sent without answering it. The request may have been executed.
+	ErrNoAnswer = errors.New("server closed the connection without an answer")
+	// ErrTruncated means that a body ended before its length.
+	ErrTruncated = errors.New("body ended before its length")
+)
+
+// errOver ends an exchange whose response is complete.
+var errOver = errors.New("exchange is over")
+
+// A malformation is a fault in a head, a chunk or a trailer, before it is known
+// whose message it is in.
+type malformation struct {
+	status int // that a client is answered with
+	reason string
+}
+
+func (m *malformation) Error() string { return m.reason }
+
+func malformed(format string, args ...any) error {
+	return &malformation{400, fmt.Sprintf(format, args...)}
+}
+
+func tooLarge(format string, args ...any) error {
+	return &malformation{431, fmt.Sprintf(format, args...)}
+}
+
+// ofRequest makes a malformation a RequestError.
+func ofRequest(err error) error {
+	var m *malformation
+	if errors.As(err, &m) {
+		return &RequestError{m.status, m.reason}
+	}
+	return err
+}
+
+// ofResponse makes a malformation a ResponseError.
+func ofResponse(err error) error {
+	var m *malformation
+	if errors.As(err, &m) {
+		return &ResponseError{m.reason}
+	}
+	return err
+}
+
+// A spent error is one whose request is not to be sent again, although its cause
+// may say that no peer has seen it: something of its body is gone.
+type spent struct{ cause error }
+
+func (e *spent) Error() string { return e.cause.Error() }
+
+// Is hides stack.ErrUnsent, and nothing else.
+func (e *spent) Is(target error) bool {
+	return target != stack.ErrUnsent && errors.Is(e.cause, target)
+}
+
+// As finds what is in the cause.
+func (e *spent) As(target any) bool { return errors.As(e.cause, target) }

@@ -1,0 +1,31 @@
+package h1
+
+import "time"
+
+// Params bound what one connection may take.
+type Params struct {
+	HeadTime    time.Duration // to receive a head, from its first byte; zero means for ever
+	HeadBytes   int           // in one head, or one trailer
+	Fields      int           // in one head, or one trailer
+	Drain       int           // bytes of an unread body that are read to save a connection
+	DrainTime   time.Duration // to read those bytes, and for a refused client to read its answer
+	ClientWatch time.Duration // how long a request is in hand before its client is watched for leaving
+	Continue    time.Duration // how long a body that waits for 100 (Continue) is held back
+
+	Idle    time.Duration // to keep a pooled connection between two requests
+	MaxIdle int           // pooled connections that are idle at once
+
+	// Backoff returns a new sequence of pauses between failed dials.
+	Backoff func() func() time.Duration
+
+	// Reasons adds l5d-proxy-error to the answers that Serve gives itself.
+	Reasons bool
+	// Refused, if it is not nil, is told of each answer that Serve gives itself.
+	Refused func(*RequestError)
+}
+
+// Sizes of the buffers that connections borrow while there is something in them.
+const (
+	smallBuffer = 16 << 10  // holds nearly every head with a short content
+	largeBuffer = 128 << 10 // for long bodies: fewer reads and writes
+)

@@ -1,0 +1,266 @@
+package h1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// Serve answers the requests that come on c with svc, one after another, and
+// closes c before it returns. Requests that are not HTTP it answers itself. An
+// error of svc's cuts the connection: a stack has a layer that leaves none.
+//
+// When ctx is done it finishes the request in hand with "connection: close"; the
+// request's own context does not end with ctx, but with the connection. That the
+// client has left is seen once a request has been in hand for Params.ClientWatch.
+//
+// It runs on the caller's goroutine. It returns nil when the client ended the
+// connection between two requests, and else why it ended.
+func Serve(ctx context.Context, c *stack.Conn, svc stack.Service, p Params) error {
+	s := newServer(c, svc, &p)
+	defer s.close()
+	stop := context.AfterFunc(ctx, s.drain)
+	defer stop()
+	for {
+		if more, err := s.exchange(); !more || err != nil {
+			c.Failed(err)
+			return err
+		}
+	}
+}
+
+// A server is one connection's side of Serve.
+type server struct {
+	c      *stack.Conn
+	svc    stack.Service
+	params *Params
+	in     input
+	out    output
+	body   body
+	req    stack.Request
+	x      *stack.Exchange
+	watch  watcher
+	date   dateLine
+
+	interimFunc func(int, *stack.Header) // interim, as a value made once
+
+	mu     sync.Mutex  // guards idle, and a drain's deadline
+	idle   bool        // between two requests
+	ending atomic.Bool // the response in hand is the last
+
+	leaving   bool          // the client said that the request in hand is its last
+	continued bool          // 100 has been sent, or need not be; guarded by out.mu
+	tunnel    chan struct{} // closed when the request's direction is over; nil if there is no tunnel to be
+}
+
+func newServer(c *stack.Conn, svc stack.Service, p *Params) *server {
+	s := &server{c: c, svc: svc, params: p, in: newInput(c)}
+	s.out.c = c
+	s.in.server = true
+	s.interimFunc = s.interim
+	s.in.before = s.out.Flush
+	s.x = &stack.Exchange{Flush: s.out.Flush}
+	s.body.wrap = ofRequest
+	s.body.closed = s.bodyClosed
+	s.watch.init(s)
+	c.CloseClient = s.closeAfter
+	return s
+}
+
+func (s *server) close() {
+	s.watch.stop()
+	s.x.End(errOver)
+	s.out.Flush()
+	_ = s.c.Close()
+	s.in.r = s.in.w
+	s.in.idle()
+	s.out.drop()
+}
+
+// drain makes the response in hand, or none, the last.
+func (s *server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending.Store(true)
+	if s.idle {
+		_ = s.c.SetReadDeadline(longAgo())
+	}
+}
+
+func (s *server) closeAfter() { s.ending.Store(true) }
+
+// mayGoOn reports whether another request may follow.
+func (s *server) mayGoOn() bool { return !s.ending.Load() }
+
+// setIdle reports whether the connection may go on.
+func (s *server) setIdle(idle bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = idle
+	return s.mayGoOn()
+}
+
+// exchange answers one request. It reports whether another may follow.
+func (s *server) exchange() (more bool, err error) {
+	head, err := s.nextHead()
+	if err != nil || head == nil {
+		return false, err
+	}
+	s.begin()
+	f, err := s.parse(head)
+	if err != nil {
+		return false, s.refuse(err)
+	}
+	s.body.start(&s.in, s.params, f)
+	s.body.begin = s.sendContinue(f)
+	s.req.Body = &s.body
+	s.watch.start()
+	resp, err := s.svc(s.x, &s.req)
+	if err != nil {
+		s.x.End(err)
+		s.endRequest(err)
+		reset(s.c)
+		return false, err
+	}
+	return s.respond(resp, f)
+}
+
+// nextHead waits for a request. A nil head without an error is the connection's
+// regular end.
+func (s *server) nextHead() ([]byte, error) {
+	err := s.in.skipEmptyLines()
+	for err == nil && s.in.r == s.in.w {
+		if more, err := s.waitIdle(); !more {
+			return nil, err
+		}
+		err = s.in.skipEmptyLines()
+	}
+	var head []byte
+	if err == nil {
+		head, err = s.in.head(s.params.HeadBytes, s.params.HeadTime)
+	}
+	if err == nil {
+		return head, nil
+	}
+	return nil, s.badHead(err)
+}
+
+// badHead answers a head that has not come, or not as one.
+func (s *server) badHead(err error) error {
+	var m *malformation
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = &malformation{408, "request head did not come in time"}
+	case errors.As(err, &m):
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("read request head: %w", io.ErrUnexpectedEOF)
+	default:
+		return fmt.Errorf("read request head: %w", err)
+	}
+	s.begin()
+	return s.refuse(err)
+}
+
+// waitIdle waits between two requests. It reports whether there is another.
+func (s *server) waitIdle() (more bool, err error) {
+	if !s.setIdle(true) {
+		return false, nil
+	}
+	s.req.Reset() // its strings are parts of a head, which would be kept with it
+	err = s.in.waitFirst()
+	if !s.setIdle(false) { // a drain has set a deadline
+		_ = s.c.SetReadDeadline(time.Time{})
+	}
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		return false, nil
+	default:
+		return false, fmt.Errorf("idle connection: %w", err)
+	}
+}
+
+func (s *server) begin() {
+	if !s.x.Reusable() {
+		s.x = &stack.Exchange{Flush: s.out.Flush}
+	}
+	s.x.Begin()
+	s.req.Reset()
+	s.req.Conn = s.c
+	s.req.Interim = s.interimFunc
+	s.continued, s.tunnel = false, nil
+}
+
+func (s *server) parse(head []byte) (framing, error) {
+	if err := s.in.parser.request(head, &s.req, s.params.Fields); err != nil {
+		return framing{}, err
+	}
+	f, err := requestFraming(&s.req)
+	if err != nil {
+		return f, err
+	}
+	if s.leaving = f.close || s.req.Version == stack.HTTP10 && !f.keepAlive; s.leaving {
+		s.closeAfter()
+	}
+	if s.req.WantsTunnel() {
+		s.tunnel = make(chan struct{})
+		f.kind, f.expect = byEnd, false
+	}
+	return f, nil
+}
+
+// sendContinue returns what answers "expect: 100-continue" when the body is
+// asked for.
+func (s *server) sendContinue(f framing) func() {
+	if !f.expect || f.kind == noContent {
+		s.continued = true
+		return nil
+	}
+	return func() { s.interim(100, nil) }
+}
+
+// interim sends a 1xx response, if the client can take one.
+func (s *server) interim(status int, h *stack.Header) {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if s.out.busy || s.req.Version != stack.HTTP11 || status == 101 || status < 100 || status > 199 {
+		return
+	}
+	if status == 100 {
+		if s.continued {
+			return
+		}
+		s.continued = true
+	}
+	s.out.borrow()
+	s.out.text("HTTP/1.1 ")
+	s.out.buf = strconv.AppendInt(s.out.buf, int64(status), 10)
+	s.out.text(" " + reason(status) + "\r\n")
+	if h != nil {
+		_ = s.out.fields(h, hopField)
+	}
+	s.out.text("\r\n")
+	_ = s.out.flush()
+}
+
+// endRequest ends the request's body under whoever still has it: what observes it,
+// too, is to learn of the end.
+func (s *server) endRequest(cause error) {
+	_ = s.req.Body.Close(cause)
+	_ = s.body.Close(cause) // a layer may have put another in its place
+}
+
+func (s *server) bodyClosed(error) {
+	if s.tunnel != nil {
+		close(s.tunnel)
+	}
+}

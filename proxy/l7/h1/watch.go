@@ -1,0 +1,113 @@
+package h1
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A watcher sees that a client leaves while its request is in hand, and ends the
+// exchange. Most requests are over before it begins, and cost it two additions: a
+// timer looks, now and then, whether the request in hand is the one that was in
+// hand when it last looked. For such a request its goroutine receives ahead into
+// the connection's input, which nobody else reads by then.
+type watcher struct {
+	s *server
+
+	// state counts the beginnings and ends of requests, by two, so that its
+	// second bit says whether one is in hand. Its first bit says that the timer's
+	// goroutine receives, which the server's must end before it goes on.
+	state   atomic.Uint64
+	running atomic.Bool // the timer is set, or its goroutine looks
+	timer   *time.Timer
+	seen    uint64        // the state when the timer's goroutine last looked
+	gone    chan struct{} // closed when that goroutine no longer receives
+}
+
+const (
+	receiving uint64 = 1 << iota
+	inHand
+)
+
+func (w *watcher) init(s *server) { w.s = s }
+
+// start says that a request is in hand from now on.
+func (w *watcher) start() {
+	if w.s.params.ClientWatch <= 0 {
+		return
+	}
+	w.state.Add(inHand)
+	if w.running.Load() || !w.running.CompareAndSwap(false, true) {
+		return
+	}
+	if w.timer == nil { // not set before it has its place, where look finds it
+		w.timer = time.AfterFunc(time.Hour, w.look)
+	}
+	w.arm()
+}
+
+func (w *watcher) arm() { w.timer.Reset(w.s.params.ClientWatch) }
+
+// look runs on the timer's goroutine, one at a time.
+func (w *watcher) look() {
+	state := w.state.Load()
+	switch {
+	case state&inHand == 0:
+		w.running.Store(false)
+		if w.state.Load()&inHand == 0 || !w.running.CompareAndSwap(false, true) {
+			return // start sets the timer when it is needed again
+		}
+	case state&receiving != 0: // it has seen the client leave, or as much as it may hold
+	case state == w.seen && w.s.body.isClosed(): // else its reader will see the client leave
+		w.gone = make(chan struct{})
+		if w.state.CompareAndSwap(state, state|receiving) {
+			w.receive()
+			close(w.gone)
+		}
+	}
+	w.seen = state
+	w.arm()
+}
+
+// receive receives ahead until the server's goroutine interrupts it.
+func (w *watcher) receive() {
+	in := &w.s.in
+	for in.w-in.r < smallBuffer/2 { // the client may send its next requests
+		if err := in.waitFirst(); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				w.s.closeAfter() // what else it has sent is not answered
+				w.s.x.End(clientGone(err))
+			}
+			return
+		}
+	}
+}
+
+func clientGone(err error) error {
+	if errors.Is(err, io.EOF) {
+		return ErrClientGone
+	}
+	return errors.Join(ErrClientGone, err)
+}
+
+// stop says that no request is in hand, and gives the input back to the server's
+// goroutine, which calls it.
+func (w *watcher) stop() {
+	for {
+		state := w.state.Load()
+		if state&inHand == 0 {
+			return
+		}
+		if !w.state.CompareAndSwap(state, state&^receiving+inHand) {
+			continue
+		}
+		if state&receiving != 0 {
+			_ = w.s.c.SetReadDeadline(longAgo())
+			<-w.gone
+			_ = w.s.c.SetReadDeadline(time.Time{})
+		}
+		return
+	}
+}

@@ -1,0 +1,43 @@
+package l7
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// ErrShed means that the proxy has as many requests in flight as it may.
+var ErrShed = errors.New("too many requests in flight")
+
+// Shed fails requests at once while max are in flight, each to its response's
+// end. The count is the layer's: stacks that are to be bounded together are given
+// the same one.
+func Shed(max int) stack.Layer[stack.Service] {
+	s := &shed{max: int64(max)}
+	return func(next stack.Service) stack.Service {
+		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
+			if s.flying.Add(1) > s.max {
+				s.flying.Add(-1)
+				return nil, ErrShed
+			}
+			resp, err := next(ctx, r)
+			if err != nil {
+				s.flying.Add(-1)
+				return nil, err
+			}
+			resp.Observe(s)
+			return resp, nil
+		}
+	}
+}
+
+// A shed is its own observer: it looks at nothing but the end.
+type shed struct {
+	max    int64
+	flying atomic.Int64
+}
+
+func (s *shed) Data([]byte) {}
+func (s *shed) End(error)   { s.flying.Add(-1) }

@@ -1,0 +1,155 @@
+// Package proxy is the sidecar: it listens, and gives each connection to the
+// inbound or the outbound stack. It knows what stands where, and no protocol's
+// bytes. Read inbound.go or outbound.go first; each is its stack, from the top
+// down.
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/balance"
+	"github.com/outrigger-mesh/outrigger/control"
+	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/profiles"
+	"github.com/outrigger-mesh/outrigger/proxy/l4"
+	"github.com/outrigger-mesh/outrigger/proxy/l7"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/policy"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
+)
+
+// A Proxy is one sidecar.
+type Proxy struct {
+	Config   Config
+	Log      *slog.Logger
+	Resolver discover.Resolver
+	Profiles Watcher
+	Metrics  *telemetry.Metrics
+
+	// Destination and Policy are the control plane's services, to say why they
+	// do not answer; either may be nil.
+	Destination, Policy *control.Client
+}
+
+// A Watcher finds profiles: a *profiles.Daemon.
+type Watcher interface {
+	profiles.Watcher
+	// Profiled reports whether t may have a profile at all.
+	Profiled(t profiles.Target) bool
+}
+
+// outbound returns the stack for connections from the application. What it keeps
+// open beyond them ends with close.
+func (p *Proxy) outbound() *outbound {
+	o := &outbound{
+		Proxy:        p,
+		limit:        l4.Limit(p.Config.Outbound.MaxConns),
+		shed:         l7.Shed(p.Config.Outbound.MaxInFlight),
+		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle},
+	}
+	o.peers = make(map[bool]*peers)
+	for _, named := range []bool{false, true} {
+		o.peers[named] = &peers{
+			params: p.h1Params(&p.Config.Outbound),
+			dial:   func(e discover.Endpoint) stack.Dialer { return o.connect(e, "", named) },
+		}
+	}
+	return o
+}
+
+func (o *outbound) close() { o.destinations.close() }
+
+// inbound returns the stack for connections from the mesh. What it keeps open
+// beyond them ends with close.
+func (p *Proxy) inbound() *inbound {
+	i := &inbound{
+		Proxy:    p,
+		limit:    l4.Limit(p.Config.Inbound.MaxConns),
+		shed:     l7.Shed(p.Config.Inbound.MaxInFlight),
+		policies: p.policies,
+		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle},
+	}
+	i.peers = make(map[bool]*peers)
+	for _, named := range []bool{false, true} {
+		i.peers[named] = &peers{
+			params: p.h1Params(&p.Config.Inbound),
+			dial:   func(e discover.Endpoint) stack.Dialer { return i.connect(portKey{e.Addr, named}) },
+		}
+	}
+	return i
+}
+
+func (i *inbound) close() { i.ports.close() }
+
+// policies gives each port the default policy, which is all that is built.
+func (p *Proxy) policies(port uint16) *policy.Policy {
+	if p.Config.Policy.OpaquePorts.Contains(port) {
+		return policy.AllUnauthenticated(policy.Opaque)
+	}
+	return policy.AllUnauthenticated(policy.Detect)
+}
+
+// firstPermit is the permit of the one authorization that a default policy has.
+func firstPermit(p *policy.Policy) policy.Permit {
+	return policy.Permit{Server: p.Server, Route: policy.Meta{Kind: "default", Name: "default"}, Authorization: p.Authorizations[0].Meta}
+}
+
+// detect looks at connections of one destination, and counts what it sees.
+func (p *Proxy) detect(d telemetry.Direction, l telemetry.Labels, timeout time.Duration) func(*stack.Conn) (l4.Detection, error) {
+	counts := p.Metrics.Detection(d, l)
+	return func(c *stack.Conn) (l4.Detection, error) {
+		seen, err := l4.Detect(c, l4.DetectConfig{Timeout: timeout})
+		if err != nil {
+			counts.Observe(telemetry.DetectError, seen.Elapsed)
+		} else {
+			counts.Observe(telemetry.Detected(seen.Result), seen.Elapsed)
+		}
+		return seen, err
+	}
+}
+
+// tcpErrors counts the connections that fail below it.
+func (p *Proxy) tcpErrors(d telemetry.Direction) stack.Layer[stack.Handler] {
+	return p.Metrics.TCPErrors(d, acceptedTarget, kindOf)
+}
+
+// balance says how a backend's work is shared: as its policy says, or else as
+// configured.
+func (p *Proxy) balance(b profiles.Backend, q *Queue) balance.Config {
+	c := balance.Config{
+		Name:       b.Name,
+		DefaultRTT: b.Load.DefaultRTT,
+		Decay:      b.Load.Decay,
+		FailFast:   q.FailFast,
+		Capacity:   q.Capacity,
+	}
+	if c.DefaultRTT == 0 {
+		c.DefaultRTT = p.Config.Balance.DefaultRTT
+	}
+	if c.Decay == 0 {
+		c.Decay = p.Config.Balance.Decay
+	}
+	if !q.Asked {
+		c.Capacity = max(c.Capacity, int(b.Queue.Capacity))
+	}
+	return c
+}
+
+// dialConfig says how connections of one direction are opened. Only named
+// listeners reach loopback.
+func (p *Proxy) dialConfig(d *Direction, named bool) l4.DialConfig {
+	return l4.DialConfig{
+		Timeout:       d.Connect.Timeout,
+		Keepalive:     d.Connect.Keepalive,
+		UserTimeout:   d.Connect.UserTimeout,
+		AllowLoopback: named,
+	}
+}
+
+// h1Handler answers the requests on each connection with svc.
+func h1Handler(svc stack.Service, p h1.Params) stack.Handler {
+	return func(ctx context.Context, c *stack.Conn) error { return h1.Serve(ctx, c, svc, p) }
+}

@@ -1,0 +1,15 @@
+//go:build soak
+
+package proxy
+
+import (
+	"testing"
+	"time"
+)
+
+// TestSoakChanges is TestChangesUnderLoad for minutes.
+func TestSoakChanges(t *testing.T) { changes(t, 60) }
+
+// TestSoakOutage is TestOutageUnderLoad with the default time in which a
+// destination is dropped, and an outage in which each is idle for half a minute.
+func TestSoakOutage(t *testing.T) { outage(t, "5s", 31*time.Second) }
