@@ -128,7 +128,7 @@ func (r *roster[S]) pickOther(rand func(uint64) uint64, avoid []discover.Key) *e
 			return second
 		}
 	}
-	start := int(rand(uint64(len(r.of)))) //nolint:gosec // less than a length
+	start := int(rand(uint64(len(r.of))))
 	for i := range r.of {
 		if e := r.of[(start+i)%len(r.of)]; fine(e) {
 			return e

@@ -13,6 +13,7 @@ import (
 // cannedOrigin answers every request, whatever it is, with 128 bytes and as many
 // allocations as a connection needs.
 func cannedOrigin(tb testing.TB) string {
+	tb.Helper()
 	answer := []byte("HTTP/1.1 200 OK\r\nserver: canned\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n" +
 		"content-type: text/plain\r\ncontent-length: 128\r\n\r\n" + strings.Repeat("x", 128))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
