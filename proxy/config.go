@@ -54,7 +54,6 @@ type Direction struct {
 	MaxConns int     // connections at once
 
 	DetectTimeout time.Duration // to see enough of a connection to know whether it is HTTP
-	DetectBytes   int           // that detection looks at
 
 	Connect     Connect
 	Pool        Pool
@@ -119,7 +118,6 @@ type HTTP2Server struct {
 // HTTP2Client is what HTTP/2 servers are told, the control plane's included.
 type HTTP2Client struct {
 	StreamWindow, ConnWindow uint32 // bytes
-	MaxSendBuffer            int    // bytes, in one stream
 }
 
 // HTTP bounds messages, in both directions and in every version.

@@ -26,14 +26,14 @@ func TestBindings(t *testing.T) {
 	for _, v := range []struct{ got, want any }{
 		{in, Direction{
 			Listen: []netip.AddrPort{ap("127.0.0.1:1")}, Backlog: 11, Accept: Sockets{1 * ms, 2 * ms}, MaxConns: plain.Inbound.MaxConns,
-			DetectTimeout: 5 * ms, DetectBytes: plain.Inbound.DetectBytes,
+			DetectTimeout: 5 * ms,
 			Connect:   Connect{Sockets{3 * ms, 4 * ms}, 6 * ms, control.Backoff{Min: 7 * ms, Max: 8 * ms, Jitter: 0.9}},
 			Pool:      Pool{12, 13 * ms},
 			HTTPQueue: Queue{14, true, 15 * ms}, MaxInFlight: 16, DiscoverTimeout: plain.Inbound.DiscoverTimeout, DiscoveryIdle: 17 * ms,
 		}},
 		{out, Direction{
 			Listen: []netip.AddrPort{ap("127.0.0.1:2")}, Backlog: 31, Accept: Sockets{21 * ms, 22 * ms}, MaxConns: plain.Outbound.MaxConns,
-			DetectTimeout: 25 * ms, DetectBytes: plain.Outbound.DetectBytes,
+			DetectTimeout: 25 * ms,
 			Connect:   Connect{Sockets{23 * ms, 24 * ms}, 26 * ms, control.Backoff{Min: 27 * ms, Max: 28 * ms, Jitter: 2.9}},
 			Pool:      Pool{32, 33 * ms},
 			HTTPQueue: Queue{34, true, 35 * ms}, TCPQueue: Queue{38, true, 39 * ms}, MaxInFlight: 36,

@@ -10,9 +10,8 @@ func (t *envTable) fixtures(c *Config) {
 		*Direction
 	}{{"Inbound.", &c.Inbound}, {"Outbound.", &c.Outbound}} {
 		t.count(&d.MaxConns, d.name+"MaxConns", "100000", "connections", "at once")
-		t.count(&d.DetectBytes, d.name+"DetectBytes", "1024", "bytes", "of a connection that detection looks at")
-		t.duration(&d.DiscoverTimeout, d.name+"DiscoverTimeout", "3s", "to hear of a destination for the first time; then 503")
 	}
+	t.duration(&c.Outbound.DiscoverTimeout, "Outbound.DiscoverTimeout", "3s", "to hear of a destination for the first time; then 503")
 	t.duration(&c.Balance.DefaultRTT, "Balance.DefaultRTT", "30ms", "the latency of an endpoint that has not answered yet, unless a policy says otherwise")
 	t.duration(&c.Balance.Decay, "Balance.Decay", "10s", "in which a measured latency fades, unless a policy says otherwise")
 	t.count(&c.Balance.MaxEndpoints, "Balance.MaxEndpoints", "100000", "endpoints", "of one destination; what comes beyond is left out")
@@ -23,7 +22,6 @@ func (t *envTable) fixtures(c *Config) {
 	t.duration(&c.HTTP.DrainTime, "HTTP.DrainTime", "1s", "to read them, and for a client that is refused to read why")
 	t.duration(&c.HTTP.Continue, "HTTP.Continue", "1s", "that a body waits for 100 (Continue) before it is sent unasked")
 	t.duration(&c.HTTP.ClientWatch, "HTTP.ClientWatch", "100ms", "that a request is in hand before its client is watched for leaving")
-	t.count(&c.HTTP2.MaxSendBuffer, "HTTP2.MaxSendBuffer", "1048576", "bytes", "of one stream to a server that may wait to be sent")
 	t.duration(&c.Admin.HeadTime, "Admin.HeadTime", "10s", "for the head of a request to the admin port")
 	t.count(&c.Admin.HeadBytes, "Admin.HeadBytes", "16384", "bytes", "that such a head may have")
 	t.duration(&c.Admin.IdleTimeout, "Admin.IdleTimeout", "2m", "for an idle connection to the admin port to be closed")

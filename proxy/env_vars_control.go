@@ -7,8 +7,8 @@ func (t *envTable) controlPlane(c *Config) {
 	t.service(&c.Control.Policy, "POLICY_SVC", "the policy service. Required")
 	t.text(&c.Control.Workload, "POLICY_WORKLOAD", "", "who this workload is, sent to the policy service as it stands. Required")
 	t.text(&c.Control.Context, "DESTINATION_CONTEXT", "", "who this workload is, sent to the destination service as it stands")
-	t.suffixes(&c.Control.ProfileSuffixes, "DESTINATION_PROFILE_SUFFIXES", "svc.cluster.local.", "the names that may be looked up: those that end so")
-	t.networks(&c.Control.ProfileNetworks, "DESTINATION_PROFILE_NETWORKS", "the addresses that may be looked up; others are connected to as they are")
+	t.suffixes(&c.Control.ProfileSuffixes, "DESTINATION_PROFILE_SUFFIXES", "svc.cluster.local.", "the names that may have a ServiceProfile: those that end so. Others are asked of the policy service only")
+	t.networks(&c.Control.ProfileNetworks, "DESTINATION_PROFILE_NETWORKS", "the addresses that may have a ServiceProfile; others are asked of the policy service only")
 	t.duration(&c.Policy.ProfileTimeout, "DESTINATION_PROFILE_INITIAL_TIMEOUT", "500ms", "for inbound to wait for a profile before it does without").notYet()
 	t.networks(&c.Policy.Networks, "POLICY_CLUSTER_NETWORKS", "the networks that the cluster-… policies admit").notYet()
 	const ignored = ". Not of a control plane on loopback"

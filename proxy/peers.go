@@ -100,6 +100,7 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		DrainTime:   c.HTTP.DrainTime,
 		ClientWatch: c.HTTP.ClientWatch,
 		Continue:    c.HTTP.Continue,
+		Leaving:     p.leaving.Load,
 		Idle:        d.Pool.IdleTimeout,
 		MaxIdle:     d.Pool.MaxIdle,
 		Backoff:     pauses(d.Connect.Backoff),

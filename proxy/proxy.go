@@ -7,6 +7,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/balance"
@@ -32,6 +33,8 @@ type Proxy struct {
 	// Destination and Policy are the control plane's services, to say why they
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
+
+	leaving atomic.Bool // clients are asked to leave: the lame-duck time has begun
 }
 
 // A Watcher finds profiles: a *profiles.Daemon.

@@ -264,6 +264,7 @@ func (s *session) drain(ctx context.Context, over <-chan struct{}, stopAccepting
 		return
 	}
 	d := s.Config.Drain
+	s.leaving.Store(true)
 	s.Log.Info("draining", "lame duck", d.LameDuck, "grace", d.Grace)
 	if pause(over, d.LameDuck) {
 		return

@@ -12,6 +12,11 @@ type Params struct {
 	ClientWatch time.Duration // how long a request is in hand before its client is watched for leaving
 	Continue    time.Duration // how long a body that waits for 100 (Continue) is held back
 
+	// Leaving, if it is not nil, reports whether clients are to open another
+	// connection, elsewhere if they can: each response then says so, and is its
+	// connection's last. Idle connections are left alone.
+	Leaving func() bool
+
 	Idle    time.Duration // to keep a pooled connection between two requests
 	MaxIdle int           // pooled connections that are idle at once
 

@@ -97,15 +97,19 @@ func (s *server) drain() {
 
 func (s *server) closeAfter() { s.ending.Store(true) }
 
-// mayGoOn reports whether another request may follow.
-func (s *server) mayGoOn() bool { return !s.ending.Load() }
+// mayGoOn reports whether another request may follow the one in hand.
+func (s *server) mayGoOn() bool {
+	return !s.ending.Load() && (s.params.Leaving == nil || !s.params.Leaving())
+}
 
-// setIdle reports whether the connection may go on.
+// setIdle reports whether the connection may wait for a request. That it is to be
+// left is told with a response: who closes it before may lose one that is on its
+// way.
 func (s *server) setIdle(idle bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.idle = idle
-	return s.mayGoOn()
+	return !s.ending.Load()
 }
 
 // exchange answers one request. It reports whether another may follow.
