@@ -20,6 +20,7 @@ const (
 	demoShow    = 15 * time.Second        // for a change to show
 	demoTick    = 50 * time.Millisecond   // between two looks
 	demoStart   = 20 * time.Second        // for all processes to be ready
+	demoClaim   = 5 * time.Second         // for other demonstrations to have started
 	demoStop    = 3 * time.Second         // for a process to end by itself
 	demoSettle  = 5 * time.Second         // for the last counts to arrive
 	demoStarts  = 3                       // tries to find ports that stay free
@@ -165,6 +166,9 @@ func (d *demo) show(ctx context.Context) error {
 
 // up starts every process, at ports that are free.
 func (d *demo) up(ctx context.Context) error {
+	claim, stop := context.WithTimeout(ctx, demoClaim)
+	defer stop()
+	defer claimStart(claim)()
 	for try := 1; ; try++ {
 		mesh, err := pickMesh(ctx)
 		if err != nil {

@@ -51,7 +51,7 @@ func sendHTTP(ctx context.Context, to http.RoundTripper, addr, host string, n in
 	case err != nil:
 		return 0, err
 	case resp.StatusCode != http.StatusOK:
-		return 0, fmt.Errorf("%s: %.200q", resp.Status, got)
+		return 0, fmt.Errorf("%s: %.200q, l5d-proxy-error %.200q", resp.Status, got, resp.Header.Get("l5d-proxy-error"))
 	case sendings > 1:
 		return 0, errors.New("net/http had to send it twice")
 	}

@@ -103,6 +103,8 @@ func (m *demoMesh) sidecar(name, admin string, env ...string) program {
 			"LINKERD2_PROXY_POLICY_WORKLOAD=demo:"+name,
 			"LINKERD2_PROXY_DESTINATION_CONTEXT=demo:"+name,
 			"LINKERD2_PROXY_INBOUND_DEFAULT_POLICY=all-unauthenticated",
+			"LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=5s", // this machine may be busy
+			"LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT=5s",
 		),
 		ready: probe{addr: admin, path: "/ready"},
 	}
@@ -124,12 +126,15 @@ func (m *demoMesh) yaml() string {
     - {authority: "%[4]s:80", weight: %[5]d}
 `, booksService, booksOld, m.oldWeight, booksNew, m.newWeight)
 	m.service(&b, dbService, 3306, func(w demoWorkload) string { return w.inTCP }, 1, 2, 3)
-	b.WriteString("  opaque: true\n")
 	return b.String()
 }
 
 func (m *demoMesh) service(b *strings.Builder, name string, port int, addr func(demoWorkload) string, of ...int) {
-	fmt.Fprintf(b, "- name: %s\n  port: %d\n  endpoints:\n", name, port)
+	fmt.Fprintf(b, "- name: %s\n  port: %d\n", name, port)
+	if name == dbService {
+		b.WriteString("  opaque: true # not HTTP\n")
+	}
+	b.WriteString("  endpoints:\n")
 	for _, n := range of {
 		if n == m.away && len(of) > 1 { // a version of books has nobody else
 			continue

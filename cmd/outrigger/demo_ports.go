@@ -56,6 +56,24 @@ func (p *portPicker) close() {
 	}
 }
 
+// startPort is held while a demonstration starts, lest two that start at once find
+// the same ports free.
+const startPort = "127.0.0.1:14199"
+
+// claimStart waits for other demonstrations to have started. It gives up when ctx
+// is done, as the port may be somebody else's: what is taken is then found out.
+func claimStart(ctx context.Context) (release func()) {
+	for {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", startPort)
+		if err == nil {
+			return func() { _ = l.Close() }
+		}
+		if pause(ctx, demoTick) != nil {
+			return func() {}
+		}
+	}
+}
+
 // pickMesh finds a place for everything.
 func pickMesh(ctx context.Context) (*demoMesh, error) {
 	p := &portPicker{}

@@ -135,13 +135,13 @@ func (p *processes) ready(ctx context.Context, of program) error {
 	q := p.find(of.name)
 	for {
 		err := of.ready.try(ctx)
-		if err == nil {
-			return nil
-		}
 		select {
-		case <-q.done:
+		case <-q.done: // first: another may answer in its place
 			return q.ended()
 		default:
+		}
+		if err == nil {
+			return nil
 		}
 		if pause(ctx, demoTick) != nil {
 			return fmt.Errorf("%s is not ready: %w (%w)", of.name, err, context.Cause(ctx))

@@ -61,7 +61,7 @@ func (m *demoMesh) invitation(file string) string {
 	host, port := hostOf(m.db), portOf(m.db)
 	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].http, delayPath)
 	for _, line := range []struct{ command, meaning string }{
-		{"curl " + m.web, "web: another application answers each time"},
+		{"curl " + m.web, "web: one of its applications answers"},
 		{"curl " + m.books, "books: its two versions answer by weight"},
 		{"printf hi | nc -N " + host + " " + port, "db: what you send comes back"},
 		{"curl " + m.admin + "/metrics", "what the client's sidecar counts"},
