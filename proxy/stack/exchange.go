@@ -33,21 +33,19 @@ type Interrupter interface {
 
 type exchangeKey struct{}
 
-// Reusable reports whether x may begin anew: not if a context that derives from it
-// was not canceled before its end, and so hears of that in a goroutine of its own,
-// which may be late and must not find x unended.
-func (x *Exchange) Reusable() bool {
+// Begin starts x anew. Nothing may still hold the one before. It reports whether
+// it has: not if a context that derives from x was not canceled before x's end, and
+// so hears of that in a goroutine of its own, which may be late and must not find x
+// unended. Such an Exchange is left to the collector.
+func (x *Exchange) Begin() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.asked
-}
-
-// Begin starts x anew, if it is Reusable. Nothing may still hold the one before.
-func (x *Exchange) Begin() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	if x.asked {
+		return false
+	}
 	x.cause, x.done, x.more = nil, nil, nil
 	x.stops = [3]Interrupter{}
+	return true
 }
 
 // End ends x for that cause, which must not be nil, and interrupts whoever waits.

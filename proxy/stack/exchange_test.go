@@ -65,8 +65,15 @@ func TestExchangeIsAContext(t *testing.T) {
 	if !errors.Is(context.Cause(ctx), errGone) || !errors.Is(context.Cause(&x), errGone) {
 		t.Errorf("causes %v, %v", context.Cause(ctx), context.Cause(&x))
 	}
-	x.Begin()
-	if x.Err() != nil {
+	if x.Begin() {
+		t.Error("began anew while a context that was not canceled may still ask why it ended")
+	}
+	var y stack.Exchange
+	derived, cancelDerived := context.WithCancel(&y)
+	cancelDerived()
+	<-derived.Done()
+	y.End(errGone)
+	if !y.Begin() || y.Err() != nil {
 		t.Error("not begun anew")
 	}
 }

@@ -14,7 +14,10 @@ type Header struct {
 	fields []field
 }
 
-type field struct{ name, value string }
+type field struct {
+	name, value string
+	parsed      bool
+}
 
 // Len returns the number of fields.
 func (h *Header) Len() int { return len(h.fields) }
@@ -24,6 +27,9 @@ func (h *Header) At(i int) (name, value string) {
 	f := &h.fields[i]
 	return f.name, f.value
 }
+
+// Parsed reports whether the i-th field came by AddParsed.
+func (h *Header) Parsed(i int) bool { return h.fields[i].parsed }
 
 // Get returns the first value of name, or "".
 func (h *Header) Get(name string) string {
@@ -69,7 +75,13 @@ func (h *Header) All() iter.Seq2[string, string] {
 
 // Add puts a field at the end.
 func (h *Header) Add(name, value string) {
-	h.fields = append(h.fields, field{name, value})
+	h.fields = append(h.fields, field{name: name, value: value})
+}
+
+// AddParsed is Add for a codec's parser, which has seen that name is a token and
+// value has no control characters: who writes the field need not look again.
+func (h *Header) AddParsed(name, value string) {
+	h.fields = append(h.fields, field{name, value, true})
 }
 
 // Set makes value the only one of name. It stands where the first one stood.
@@ -79,7 +91,7 @@ func (h *Header) Set(name, value string) {
 		h.Add(name, value)
 		return
 	}
-	h.fields[i].value = value
+	h.fields[i].value, h.fields[i].parsed = value, false
 	later := slices.DeleteFunc(h.fields[i+1:], func(f field) bool { return f.name == name })
 	h.fields = h.fields[:i+1+len(later)]
 }
@@ -110,7 +122,7 @@ func (h *Header) Reset() { h.fields = h.recycle() }
 func (h *Header) recycle() []field {
 	if poisoned {
 		for i := range h.fields {
-			h.fields[i] = field{"poisoned", "kept past the exchange's end"}
+			h.fields[i] = field{name: "poisoned", value: "kept past the exchange's end"}
 		}
 		return nil
 	}

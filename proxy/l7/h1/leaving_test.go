@@ -52,3 +52,41 @@ func TestLeaving(t *testing.T) {
 		t.Errorf("after the last response: %v, want the connection's end", err)
 	}
 }
+
+// TestLeavingComesLate: a client that was not told to leave, since its response
+// had begun, is told with the next one.
+func TestLeavingComesLate(t *testing.T) {
+	var leaving atomic.Bool
+	p := testParams()
+	p.Leaving = leaving.Load
+	addr := serve(t, func(context.Context, *stack.Request) (*stack.Response, error) {
+		resp := &stack.Response{Status: 200, Body: stack.Empty()}
+		resp.Observe(atEnd(func() { leaving.Store(true) }))
+		return resp, nil
+	}, p, raw)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	for rd, told := bufio.NewReader(c), false; !told; {
+		before := leaving.Load()
+		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(rd, nil)
+		if err != nil {
+			t.Fatalf("the connection was closed before its client was told: %v", err)
+		}
+		if told = resp.Close; told != before {
+			t.Errorf("told to leave: %t; want %t", told, before)
+		}
+	}
+}
+
+// atEnd is an observer of a body's end.
+type atEnd func()
+
+func (atEnd) Data([]byte)   {}
+func (f atEnd) End(_ error) { f() }

@@ -97,7 +97,7 @@ func (o *output) fields(h *stack.Header, skip func(name string) bool) error {
 		if skip != nil && skip(name) {
 			continue
 		}
-		if !writable(name, value) {
+		if !h.Parsed(i) && !writable(name, value) {
 			return fmt.Errorf("header %q cannot be written: %q", name, clip([]byte(value)))
 		}
 		o.field(name, value)
@@ -106,10 +106,10 @@ func (o *output) fields(h *stack.Header, skip func(name string) bool) error {
 }
 
 func (o *output) field(name, value string) {
-	o.buf = append(o.buf, name...)
-	o.buf = append(o.buf, ": "...)
-	o.buf = append(o.buf, value...)
-	o.buf = append(o.buf, "\r\n"...)
+	b := append(o.buf, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	o.buf = append(b, "\r\n"...)
 }
 
 func writable(name, value string) bool {

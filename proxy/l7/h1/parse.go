@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -71,10 +72,8 @@ func oneField(b []byte, pos, end int) (span, error) {
 		return span{}, badName(b[pos:end], i-pos)
 	}
 	v, vEnd := trim(b, i+1, end)
-	for _, c := range b[v:vEnd] {
-		if class[c]&valueByte == 0 {
-			return span{}, malformed("control character in the value of header %q", clip(b[pos:i]))
-		}
+	if !visible(b[v:vEnd]) {
+		return span{}, malformed("control character in the value of header %q", b[pos:i])
 	}
 	return span{pos, i, v, vEnd}, nil
 }
@@ -105,13 +104,41 @@ func trim(b []byte, v, end int) (int, int) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
+// visible reports whether all of b may stand in a value. It looks at eight bytes
+// at a time for one below the space or a DEL, and closer only if there is one: a
+// tab is allowed.
+func visible(b []byte) bool {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		del := w ^ 0x7f*ones
+		below := (w - 0x20*ones) &^ w & highs
+		if below|(del-ones)&^del&highs != 0 && !allBytes(b[:8], valueByte) {
+			return false
+		}
+	}
+	return allBytes(b, valueByte)
+}
+
+func allBytes(b []byte, kind byte) bool {
+	for _, c := range b {
+		if class[c]&kind == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // clip keeps an error's quotation of the wire short.
 func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 
 // fields adds the fields found in text, which is what lines was given.
 func (p *parser) fields(h *stack.Header, text string) {
 	for _, s := range p.spans {
-		h.Add(text[s.name:s.nameEnd], text[s.value:s.valueEnd])
+		h.AddParsed(text[s.name:s.nameEnd], text[s.value:s.valueEnd])
 	}
 }
 

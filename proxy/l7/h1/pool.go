@@ -18,17 +18,19 @@ type Pool struct {
 	params  *Params
 	changed func()
 
-	mu      sync.Mutex
-	idle    map[poolKey]*[]*conn // the one used last is last
-	count   int                  // of idle connections
-	sweep   *time.Timer          // runs while there is one
-	keep    time.Duration        // how long the server is thought to keep them
-	closed  bool
-	learned time.Time            // when that was
-	pauses  func() time.Duration // between failed dials; nil while dials succeed
-	trouble atomic.Bool          // since a failed dial, until one succeeds
-	failing atomic.Bool          // since a failed dial, until the pause is over
-	wake    *time.Timer
+	mu       sync.Mutex
+	idle     map[poolKey]*[]*conn // the one used last is last
+	count    int                  // of idle connections
+	lastKey  poolKey              // of the connection put last, and where it was
+	lastUsed *[]*conn
+	sweep    *time.Timer   // runs while there is one
+	keep     time.Duration // how long the server is thought to keep them
+	closed   bool
+	learned  time.Time            // when that was
+	pauses   func() time.Duration // between failed dials; nil while dials succeed
+	trouble  atomic.Bool          // since a failed dial, until one succeeds
+	failing  atomic.Bool          // since a failed dial, until the pause is over
+	wake     *time.Timer
 }
 
 type poolKey struct {
@@ -128,11 +130,20 @@ func (p *Pool) tell() {
 	}
 }
 
+// bucket returns where the connections for key are kept, or nil. Most Pools have
+// one key, and need not look for it. Callers hold mu.
+func (p *Pool) bucket(key poolKey) *[]*conn {
+	if p.lastUsed != nil && p.lastKey == key {
+		return p.lastUsed
+	}
+	return p.idle[key]
+}
+
 // take returns a kept connection that the server has not closed, or nil.
 func (p *Pool) take(key poolKey) *conn {
 	for {
 		p.mu.Lock()
-		kept := p.idle[key]
+		kept := p.bucket(key)
 		if kept == nil || len(*kept) == 0 {
 			p.mu.Unlock()
 			return nil
@@ -186,6 +197,7 @@ func (p *Pool) put(c *conn) {
 		return
 	}
 	*kept = append(*kept, c)
+	p.lastKey, p.lastUsed = c.key, kept
 	p.count++
 	if p.keep < p.params.Idle && c.since.Sub(p.learned) > relearn {
 		p.keep = p.params.Idle
@@ -202,7 +214,7 @@ func (p *Pool) room(key poolKey) *[]*conn {
 	if p.closed || p.count >= p.params.MaxIdle {
 		return nil
 	}
-	kept := p.idle[key]
+	kept := p.bucket(key)
 	if kept == nil && len(p.idle) < maxKeys {
 		kept = new([]*conn)
 		p.idle[key] = kept
@@ -234,6 +246,7 @@ func (p *Pool) sweepIdle() {
 		clear((*kept)[len(live):])
 		if *kept = live; len(live) == 0 {
 			delete(p.idle, key)
+			p.lastUsed = nil
 		}
 	}
 	p.count -= len(gone)
@@ -253,7 +266,7 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	idle := p.idle
-	p.idle, p.count = nil, 0
+	p.idle, p.count, p.lastUsed = nil, 0, nil
 	stopTimer(p.sweep)
 	stopTimer(p.wake)
 	p.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -35,7 +36,7 @@ func (s *server) respond(resp *stack.Response, f framing) (more bool, err error)
 	s.out.setBusy(false)
 	clean := s.finishRequest()
 	s.x.End(errOver)
-	if clean && s.mayGoOn() {
+	if clean && !s.last && !s.ending.Load() { // to leave it has been told, or it will be with the next response
 		return true, nil
 	}
 	if !clean || !s.leaving || s.in.r < s.in.w { // the client may be sending still
@@ -48,16 +49,22 @@ func (s *server) respond(resp *stack.Response, f framing) (more bool, err error)
 // decideClose closes the connection after this response if the layers ask for
 // it, or if nobody can tell where the next request would begin.
 func (s *server) decideClose(resp *stack.Response, f framing) {
-	last := false
-	for v := range resp.Header.Values("connection") {
-		tokens(v, func(t string) { last = last || t == "close" })
-	}
+	last := resp.Header.Has("connection") && saysClose(&resp.Header)
 	waiting := f.expect && !s.continued && !s.body.hasEnded()
 	_, known := resp.Body.Size()
 	endless := !known && (s.req.Version == stack.HTTP10 || resp.Version == stack.HTTP10)
 	if last || waiting || endless || s.body.hasFailed() {
 		s.closeAfter()
 	}
+}
+
+// saysClose reports whether a layer has set "connection: close".
+func saysClose(h *stack.Header) bool {
+	last := false
+	for v := range h.Values("connection") {
+		tokens(v, func(t string) { last = last || t == "close" })
+	}
+	return last
 }
 
 // writeHead appends resp's head.
@@ -80,8 +87,9 @@ func (s *server) writeHead(resp *stack.Response) error {
 	if err := s.frameResponse(resp, version); err != nil {
 		return err
 	}
+	s.last = !s.mayGoOn()
 	switch {
-	case !s.mayGoOn():
+	case s.last:
 		o.text("connection: close\r\n")
 	case version == stack.HTTP10:
 		o.text("connection: keep-alive\r\n")
@@ -134,6 +142,7 @@ func (s *server) writeBody(resp *stack.Response) error {
 	if s.body.hasEnded() && s.in.r < s.in.w {
 		return nil
 	}
+	runtime.Gosched() // so that the answers that came together leave together, and wake their clients once
 	return s.out.flush()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,7 @@ type server struct {
 	ending atomic.Bool // the response in hand is the last
 
 	leaving   bool          // the client said that the request in hand is its last
+	last      bool          // the client was told that the response in hand is its last
 	continued bool          // 100 has been sent, or need not be; guarded by out.mu
 	tunnel    chan struct{} // closed when the request's direction is over; nil if there is no tunnel to be
 }
@@ -179,6 +181,8 @@ func (s *server) waitIdle() (more bool, err error) {
 		return false, nil
 	}
 	s.req.Reset() // its strings are parts of a head, which would be kept with it
+	s.out.Flush()
+	runtime.Gosched() // while others are served the next request may come, and needs no waiting for
 	err = s.in.waitFirst()
 	if !s.setIdle(false) { // a drain has set a deadline
 		_ = s.c.SetReadDeadline(time.Time{})
@@ -194,10 +198,9 @@ func (s *server) waitIdle() (more bool, err error) {
 }
 
 func (s *server) begin() {
-	if !s.x.Reusable() {
+	if !s.x.Begin() {
 		s.x = &stack.Exchange{Flush: s.out.Flush}
 	}
-	s.x.Begin()
 	s.req.Reset()
 	s.req.Conn = s.c
 	s.req.Interim = s.interimFunc
