@@ -116,7 +116,7 @@ func under(name, suffix string) bool {
 // A name that becomes unknown later gets a profile that refuses everything.
 func (d *Daemon) Watch(ctx context.Context, t Target) Stream {
 	return func(yield func(*Profile, error) bool) {
-		w := watch{daemon: d, target: t, log: d.config.Log.With("target", t.String()), yield: yield}
+		w := watch{daemon: d, target: t, log: d.config.Log.With("destination", t.String()), yield: yield}
 		if last, ok := d.memory.Recall(t); ok {
 			stale := *last
 			stale.Stale = true

@@ -99,6 +99,7 @@ func changes(t *testing.T, rounds int) {
 // endpoints adds, removes and replaces endpoints. What is removed goes on with
 // what it has, but takes no new connections.
 func (c *changing) endpoints(t *testing.T) {
+	t.Helper()
 	added, addedDB := serveHTTP1(t, c.ledger, c.fresh("web")), serveLines(t, c.ledger, c.fresh("db"))
 	c.web.endpoints = append(c.web.endpoints, added)
 	c.db.endpoints = append(c.db.endpoints, addedDB)
@@ -124,6 +125,7 @@ func (c *changing) endpoints(t *testing.T) {
 
 // shares gives web's requests to next, in part and for a while.
 func (c *changing) shares(t *testing.T) {
+	t.Helper()
 	next := c.next.endpoints[0].name
 	for _, weights := range [][2]int{{90, 10}, {10, 90}, {0, 1}} {
 		c.web.overrides = map[string]int{"web": weights[0], "next": weights[1]}
@@ -160,6 +162,7 @@ func (c *changing) share(t *testing.T, who string, low, high float64) {
 
 // routes changes which routes there are, whose requests all go to one backend.
 func (c *changing) routes(t *testing.T) {
+	t.Helper()
 	for _, paths := range [][]string{{"/web"}, {"/web", "/other"}, {"/other"}, nil} {
 		c.web.routes = paths
 		c.serve()
@@ -173,6 +176,7 @@ func (c *changing) routes(t *testing.T) {
 // flips has web carried as bytes for a while. Requests of the connections that
 // were accepted before are treated as HTTP still.
 func (c *changing) flips(t *testing.T) {
+	t.Helper()
 	to := c.web.endpoints[0].name
 	c.web.opaque = true
 	c.serve()
@@ -187,4 +191,20 @@ func (c *changing) flips(t *testing.T) {
 func (c *changing) fresh(service string) string {
 	c.started++
 	return fmt.Sprintf("%s-%d", service, 10+c.started)
+}
+
+// TestOneEndpointIsDown has an endpoint that refuses connections beside one that
+// does not: what reached nobody is given to the other.
+func TestOneEndpointIsDown(t *testing.T) {
+	l := newLedger()
+	web, db := serveHTTP1(t, l, "web"), serveLines(t, l, "db")
+	webAddr, dbAddr := freeAddr(t), freeAddr(t)
+	c := startController(t, meshYAML(
+		serviceYAML(webHost, false, freeAddr(t), web.addr), serviceYAML("db.demo.svc.cluster.local", true, freeAddr(t), db.addr)))
+	startSidecar(t, c.addr, "OUTRIGGER_OUTBOUND_NAMED="+webAddr+"="+webHost+":80,"+dbAddr+"=db.demo.svc.cluster.local:80")
+	requests, lines := startLoad(t, l, "web", webAddr, webHost, 8), startLoad(t, l, "db", dbAddr, "", 8)
+	l.takesPart(t, 300, "web", "db")
+	requests.stop()
+	lines.stop()
+	l.check(t)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"syscall"
@@ -43,8 +44,8 @@ type answered struct {
 // answers says which response stands for which error. The first that matches
 // wins, so that a cause stands above what it causes.
 var answers = []answered{
+	{balance.ErrUnknown, 503, true, "unexpected"}, // above what it goes with
 	{balance.ErrFailFast, 504, true, "failfast"},
-	{balance.ErrUnknown, 503, true, "unexpected"},
 	{balance.ErrUnavailable, 503, true, "failfast"},
 	{balance.ErrQueueFull, 503, true, "loadshed"},
 	{l7.ErrShed, 503, true, "loadshed"},
@@ -98,15 +99,16 @@ func kindOf(err error) string {
 	return classify(err).kind
 }
 
-// answer makes the response that stands for an error. If cause is set the
-// response says why, which only the workload's own side may know. A client that
-// has left is not answered.
-func answer(cause bool) func(*stack.Request, error) *stack.Response {
-	return func(_ *stack.Request, err error) *stack.Response {
+// answer makes the response that stands for an error, and logs why. If cause is
+// set the response says so too, which only the workload's own side may know. A
+// client that has left is not answered.
+func (p *Proxy) answer(cause bool) func(*stack.Request, error) *stack.Response {
+	return func(r *stack.Request, err error) *stack.Response {
 		if errors.Is(err, h1.ErrClientGone) {
 			return nil
 		}
 		a := classify(err)
+		p.logFailure(r, a.status, err)
 		resp := &stack.Response{Status: a.status, Body: stack.Empty()}
 		resp.Header.Add("content-length", "0")
 		if a.close {
@@ -119,6 +121,31 @@ func answer(cause bool) func(*stack.Request, error) *stack.Response {
 			}
 		}
 		return resp
+	}
+}
+
+// logFailure logs a request that the proxy answered in a server's stead.
+func (p *Proxy) logFailure(r *stack.Request, status int, err error) {
+	ctx := context.Background()
+	if !p.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	p.Log.LogAttrs(ctx, slog.LevelInfo, r.Version.String()+" request failed", slog.Any("client", r.Conn.Client),
+		slog.String("method", r.Method), slog.String("authority", r.Authority), slog.String("path", r.Path),
+		slog.Int("status", status), slog.Any("error", err))
+}
+
+// logRefused logs the connections that could not be carried on. How one ends that
+// was is between its two sides.
+func (p *Proxy) logRefused(next stack.Handler) stack.Handler {
+	return func(ctx context.Context, c *stack.Conn) error {
+		err := next(ctx, c)
+		var pick *balance.Error
+		if errors.Is(err, stack.ErrUnsent) || errors.As(err, &pick) || classify(err).status == 500 && err != nil {
+			p.Log.LogAttrs(ctx, slog.LevelInfo, "connection refused", slog.Any("client", c.Client),
+				slog.Any("destination", c.OrigDst), slog.Any("error", err))
+		}
+		return err
 	}
 }
 

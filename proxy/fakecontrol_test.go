@@ -14,29 +14,27 @@ import (
 // A fakeControl is a control plane that says what no real one would, or what a
 // mesh file cannot. What is nil it knows nothing of.
 type fakeControl struct {
-	destpb.UnimplementedDestinationServer
-	pb.UnimplementedOutboundPoliciesServer
 	update  *destpb.Update             // of every destination
 	profile *destpb.DestinationProfile // of every target
 	policy  *pb.OutboundPolicy         // of every target
 }
 
 // start serves it until the test ends.
-func (f *fakeControl) start(t testing.TB) (addr string) {
-	t.Helper()
+func (f *fakeControl) start(tb testing.TB) (addr string) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := grpc.NewServer(grpc.WaitForHandlers(true))
-	destpb.RegisterDestinationServer(s, f)
-	pb.RegisterOutboundPoliciesServer(s, f)
+	destpb.RegisterDestinationServer(s, fakeDestination{f: f})
+	pb.RegisterOutboundPoliciesServer(s, fakePolicies{f: f})
 	done := make(chan error)
 	go func() { done <- s.Serve(l) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Stop()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return l.Addr().String()
@@ -54,14 +52,24 @@ func once[M any](m *M, s grpc.ServerStreamingServer[M]) error {
 	return s.Context().Err()
 }
 
-func (f *fakeControl) Get(_ *destpb.GetDestination, s grpc.ServerStreamingServer[destpb.Update]) error {
-	return once(f.update, s)
+type fakeDestination struct {
+	destpb.UnimplementedDestinationServer
+	f *fakeControl
 }
 
-func (f *fakeControl) GetProfile(_ *destpb.GetDestination, s grpc.ServerStreamingServer[destpb.DestinationProfile]) error {
-	return once(f.profile, s)
+func (d fakeDestination) Get(_ *destpb.GetDestination, s grpc.ServerStreamingServer[destpb.Update]) error {
+	return once(d.f.update, s)
 }
 
-func (f *fakeControl) Watch(_ *pb.TrafficSpec, s grpc.ServerStreamingServer[pb.OutboundPolicy]) error {
-	return once(f.policy, s)
+func (d fakeDestination) GetProfile(_ *destpb.GetDestination, s grpc.ServerStreamingServer[destpb.DestinationProfile]) error {
+	return once(d.f.profile, s)
+}
+
+type fakePolicies struct {
+	pb.UnimplementedOutboundPoliciesServer
+	f *fakeControl
+}
+
+func (p fakePolicies) Watch(_ *pb.TrafficSpec, s grpc.ServerStreamingServer[pb.OutboundPolicy]) error {
+	return once(p.f.policy, s)
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,12 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asSidecar) != "" {
+		os.Exit(sidecarMain())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A controller is a control plane in this process, on loopback.
 type controller struct {
@@ -87,8 +93,8 @@ const firstPort, lastPort = 12000, 32000
 
 // freeAddr returns a loopback address that nothing listens on. No two calls
 // return the same.
-func freeAddr(t testing.TB) string {
-	t.Helper()
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
 	ports.CompareAndSwap(0, 1+rand.Uint32N(lastPort-firstPort)) // packages are tested at the same time
 	for range lastPort - firstPort {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+ports.Add(1)%(lastPort-firstPort)))
@@ -97,7 +103,7 @@ func freeAddr(t testing.TB) string {
 			return l.Addr().String()
 		}
 	}
-	t.Fatal("no port is free")
+	tb.Fatal("no port is free")
 	return ""
 }
 
@@ -121,8 +127,10 @@ func startSidecar(tb testing.TB, control string, env ...string) *sidecar {
 		"LINKERD2_PROXY_ADMIN_LISTEN_ADDR=" + s.admin,
 		"OUTRIGGER_LAME_DUCK=0",
 	}, env...)
-	if !strings.Contains(strings.Join(env, " "), "INBOUND_NAMED") {
-		env = append(env, "LINKERD2_PROXY_INBOUND_LISTEN_ADDR="+freeAddr(tb))
+	for _, direction := range []string{"INBOUND", "OUTBOUND"} { // the defaults may be others'
+		if all := strings.Join(env, " "); !strings.Contains(all, direction+"_NAMED") && !strings.Contains(all, direction+"_LISTEN") {
+			env = append(env, "LINKERD2_PROXY_"+direction+"_LISTEN_ADDR="+freeAddr(tb))
+		}
 	}
 	c, _, err := ReadEnv(env)
 	if err != nil {

@@ -83,65 +83,65 @@ func (l *ledger) lose(id string, err error) {
 // until waits until a condition holds, and fails the test if that takes too long
 // or work is lost meanwhile. The condition is asked with the ledger locked,
 // after each answer.
-func (l *ledger) until(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func (l *ledger) until(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	defer context.AfterFunc(ctx, l.changed.Broadcast)()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !holds() {
 		if len(l.failures) > 0 {
-			t.Fatalf("waiting until %s: work was lost:\n%s", what, strings.Join(l.failures, "\n"))
+			tb.Fatalf("waiting until %s: work was lost:\n%s", what, strings.Join(l.failures, "\n"))
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("waited in vain until %s; executed %v", what, l.by)
+			tb.Fatalf("waited in vain until %s; executed %v", what, l.by)
 		}
 		l.changed.Wait()
 	}
 }
 
 // progress waits until n more pieces of work are answered.
-func (l *ledger) progress(t testing.TB, n int) {
-	t.Helper()
+func (l *ledger) progress(tb testing.TB, n int) {
+	tb.Helper()
 	l.mu.Lock()
 	goal := l.answered + n
 	l.mu.Unlock()
-	l.until(t, fmt.Sprintf("%d are answered", goal), func() bool { return l.answered >= goal })
+	l.until(tb, fmt.Sprintf("%d are answered", goal), func() bool { return l.answered >= goal })
 }
 
 // takesPart waits until n more pieces of work are executed by who.
-func (l *ledger) takesPart(t testing.TB, n int, who ...string) {
-	t.Helper()
+func (l *ledger) takesPart(tb testing.TB, n int, who ...string) {
+	tb.Helper()
 	l.mu.Lock()
 	before := maps.Clone(l.by)
 	l.mu.Unlock()
 	for _, w := range who {
-		l.until(t, w+" takes part", func() bool { return l.by[w] >= before[w]+n })
+		l.until(tb, w+" takes part", func() bool { return l.by[w] >= before[w]+n })
 	}
 }
 
 // leaves waits until none of the last n pieces of work was executed by who.
-func (l *ledger) leaves(t testing.TB, n int, who ...string) {
-	t.Helper()
+func (l *ledger) leaves(tb testing.TB, n int, who ...string) {
+	tb.Helper()
 	l.mu.Lock()
 	from := l.executed
 	l.mu.Unlock()
 	for _, w := range who {
-		l.until(t, w+" takes no part any more", func() bool { return l.executed-max(l.last[w], from) >= n })
+		l.until(tb, w+" takes no part any more", func() bool { return l.executed-max(l.last[w], from) >= n })
 	}
 }
 
 // check fails the test for work that was lost or done twice, and logs the sums.
-func (l *ledger) check(t testing.TB) {
-	t.Helper()
+func (l *ledger) check(tb testing.TB) {
+	tb.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var sent, lost, twice, unexecuted int
 	for id, f := range l.work {
 		sent += f.sent
 		if f.sent != 1 {
-			t.Errorf("%s was sent %d times: the test's own mistake", id, f.sent)
+			tb.Errorf("%s was sent %d times: the test's own mistake", id, f.sent)
 		}
 		if f.answered != 1 {
 			lost++
@@ -153,13 +153,13 @@ func (l *ledger) check(t testing.TB) {
 			unexecuted++
 		}
 	}
-	t.Logf("sent %d, executed %d, answered %d; lost %d, executed twice %d, answered though not executed %d",
+	tb.Logf("sent %d, executed %d, answered %d; lost %d, executed twice %d, answered though not executed %d",
 		sent, l.executed, l.answered, lost, twice, unexecuted)
 	for _, who := range slices.Sorted(maps.Keys(l.by)) {
-		t.Logf("  %-24s %d", who, l.by[who])
+		tb.Logf("  %-24s %d", who, l.by[who])
 	}
 	if lost+twice+unexecuted > 0 || sent == 0 {
-		t.Errorf("of %d sent, %d were lost, %d executed twice and %d answered though not executed:\n%s",
+		tb.Errorf("of %d sent, %d were lost, %d executed twice and %d answered though not executed:\n%s",
 			sent, lost, twice, unexecuted, strings.Join(l.failures, "\n"))
 	}
 }

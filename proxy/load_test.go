@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,19 +23,21 @@ type load struct {
 	*ledger
 	name string
 	stop func() // waits until all are answered
+
+	conns atomic.Int64 // that were opened
 }
 
 // perConn is how many pieces of work a client sends on one connection, at most.
 const perConn = 64
 
 // startLoad runs n clients that ask addr for host, or if host is "" send lines.
-func startLoad(t testing.TB, l *ledger, name, addr, host string, n int) *load {
-	t.Helper()
+func startLoad(tb testing.TB, l *ledger, name, addr, host string, n int) *load {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	ld := &load{ledger: l, name: name}
 	ld.stop = sync.OnceFunc(func() { cancel(); clients.Wait() })
-	t.Cleanup(ld.stop)
+	tb.Cleanup(ld.stop)
 	for i := range n {
 		c := &loadClient{load: ld, addr: addr, host: host, name: fmt.Sprintf("%s-%d", name, i)}
 		clients.Go(func() { c.run(ctx) })
@@ -67,6 +70,7 @@ func (c *loadClient) session(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	c.conns.Add(1)
 	_ = conn.SetDeadline(time.Now().Add(3 * patience))
 	c.conn, c.r = conn, bufio.NewReader(conn)
 	for range 1 + rand.IntN(perConn) {

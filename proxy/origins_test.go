@@ -24,16 +24,18 @@ type application struct {
 // serveHTTP1 starts an application that answers requests with their id and
 // content. It notes its name, or name+"/bytes" for what no proxy has looked at:
 // what has been treated as HTTP has lost its hop-by-hop fields.
-func serveHTTP1(t testing.TB, l *ledger, name string) *application {
-	t.Helper()
-	a := listenApplication(t, name)
+func serveHTTP1(tb testing.TB, l *ledger, name string) *application {
+	tb.Helper()
+	a := listenApplication(tb, name)
 	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := name
 		if r.Header.Get("keep-alive") != "" {
 			who += "/bytes"
 		}
 		id := r.Header.Get("x-id")
-		l.execute(id, who)
+		if id != "" {
+			l.execute(id, who)
+		}
 		w.Header().Set("x-id", id)
 		w.Header().Set("x-from", name)
 		body, _ := io.ReadAll(r.Body) // all of it, since this server discards what is left when it answers
@@ -41,14 +43,14 @@ func serveHTTP1(t testing.TB, l *ledger, name string) *application {
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(a.l) }()
-	t.Cleanup(func() { _ = s.Close(); <-done })
+	tb.Cleanup(func() { _ = s.Close(); <-done })
 	return a
 }
 
 // serveLines starts an application that answers each line with itself.
-func serveLines(t testing.TB, l *ledger, name string) *application {
-	t.Helper()
-	a := listenApplication(t, name)
+func serveLines(tb testing.TB, l *ledger, name string) *application {
+	tb.Helper()
+	a := listenApplication(tb, name)
 	var conns sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
@@ -64,7 +66,7 @@ func serveLines(t testing.TB, l *ledger, name string) *application {
 			conns.Go(func() { echoLines(c, func(id string) { l.execute(id, name) }) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = a.l.Close()
 		mu.Lock()
 		for _, c := range open {
@@ -90,13 +92,13 @@ func echoLines(c net.Conn, execute func(string)) {
 	}
 }
 
-func listenApplication(t testing.TB, name string) *application {
-	t.Helper()
+func listenApplication(tb testing.TB, name string) *application {
+	tb.Helper()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // whose sockets take no filter
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &application{name: name, addr: l.Addr().String(), l: l.(*net.TCPListener)}
 }
@@ -105,18 +107,18 @@ func listenApplication(t testing.TB, name string) *application {
 // that it has, and first accepts those that wait for it: the kernel would reset
 // them at the close, with whatever they carry, and no proxy could know whether
 // that was executed.
-func (a *application) retire(t testing.TB) {
-	t.Helper()
+func (a *application) retire(tb testing.TB) {
+	tb.Helper()
 	raw, err := a.l.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // no more than 0 bytes of each packet
 	var ferr error
 	if err = raw.Control(func(fd uintptr) {
 		ferr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
 	}); err != nil || ferr != nil {
-		t.Fatal(err, ferr)
+		tb.Fatal(err, ferr)
 	}
 	for waiting := uint32(1); waiting > 0; runtime.Gosched() {
 		if err = raw.Control(func(fd uintptr) {
@@ -125,7 +127,7 @@ func (a *application) retire(t testing.TB) {
 				waiting = info.Unacked // of a listener: connections to be accepted
 			}
 		}); err != nil || ferr != nil {
-			t.Fatal(err, ferr)
+			tb.Fatal(err, ferr)
 		}
 	}
 	_ = a.l.Close()

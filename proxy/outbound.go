@@ -80,7 +80,7 @@ func (o *outbound) undiscovered(ctx context.Context, c *stack.Conn, why error) e
 	if err != nil || d.Protocol != l4.HTTP1 {
 		return l4.Refuse(c, why)
 	}
-	svc := l7.Rescue(answer(!o.Config.QuietErrors))(l7.Fail(why))
+	svc := l7.Rescue(o.answer(!o.Config.QuietErrors))(l7.Fail(why))
 	_ = h1.Serve(ctx, c, svc, o.h1Params(&o.Config.Outbound))
 	return why
 }
@@ -143,7 +143,7 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 // request is what every HTTP request meets before it is routed.
 func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Service) stack.Service {
 	return stack.Chain(
-		l7.Rescue(answer(!o.Config.QuietErrors)),                             // first: whatever fails below is answered
+		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // first: whatever fails below is answered
 		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // right below Rescue, to count what it answers
 		o.shed,                             // below Rescue, which answers 503 for it
 		l7.StripTwins,                      // above all that reads the mesh's fields

@@ -114,9 +114,9 @@ func (p *Proxy) detect(d telemetry.Direction, l telemetry.Labels, timeout time.D
 	}
 }
 
-// tcpErrors counts the connections that fail below it.
+// tcpErrors counts the connections that fail below it, and says which were refused.
 func (p *Proxy) tcpErrors(d telemetry.Direction) stack.Layer[stack.Handler] {
-	return p.Metrics.TCPErrors(d, acceptedTarget, kindOf)
+	return stack.Chain(p.Metrics.TCPErrors(d, acceptedTarget, kindOf), p.logRefused)
 }
 
 // balance says how a backend's work is shared: as its policy says, or else as
