@@ -19,7 +19,7 @@ func (t *envTable) fixtures(c *Config) {
 	t.count(&c.HTTP.HeadFields, "HTTP.HeadFields", "200", "fields", "that a head or trailer may have; over it, 431 to a client and 502 for a server")
 	t.duration(&c.HTTP.HeadTime, "HTTP.HeadTime", "30s", "for a head to be complete, from its first byte")
 	t.count(&c.HTTP.DrainBytes, "HTTP.DrainBytes", "262144", "bytes", "of a body that nobody wants, read so that its connection can be kept")
-	t.duration(&c.HTTP.DrainTime, "HTTP.DrainTime", "1s", "to read them, and for a client that is refused to read why")
+	t.duration(&c.HTTP.DrainTime, "HTTP.DrainTime", "1s", "to read them; and for a client that is left to pause in its sending, five times that in all, so that it reads its answer")
 	t.duration(&c.HTTP.Continue, "HTTP.Continue", "1s", "that a body waits for 100 (Continue) before it is sent unasked")
 	t.duration(&c.HTTP.ClientWatch, "HTTP.ClientWatch", "100ms", "that a request is in hand before its client is watched for leaving")
 	t.duration(&c.Admin.HeadTime, "Admin.HeadTime", "10s", "for the head of a request to the admin port")

@@ -41,7 +41,7 @@ func startController(tb testing.TB, yaml string) *controller {
 	tb.Helper()
 	c := &controller{t: tb, server: local.New(local.Config{})}
 	c.set(yaml)
-	c.start("127.0.0.1:0")
+	c.start(freeAddr(tb)) // where it can be started anew: nothing else is given that port
 	tb.Cleanup(func() { c.stop() })
 	return c
 }

@@ -8,7 +8,7 @@ type Params struct {
 	HeadBytes   int           // in one head, or one trailer
 	Fields      int           // in one head, or one trailer
 	Drain       int           // bytes of an unread body that are read to save a connection
-	DrainTime   time.Duration // to read those bytes, and for a refused client to read its answer
+	DrainTime   time.Duration // to read those bytes; and for a client that is left to pause, so that it reads its answer
 	ClientWatch time.Duration // how long a request is in hand before its client is watched for leaving
 	Continue    time.Duration // how long a body that waits for 100 (Continue) is held back
 

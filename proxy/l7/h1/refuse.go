@@ -37,19 +37,27 @@ func (s *server) refuse(err error) error {
 	return err
 }
 
-// linger lets the client read its answer before the connection is closed: what
-// is unread at the close resets it, and the answer may be lost with that.
+// linger lets the client read its answers before the connection is closed: what is
+// unread at the close resets it, and what the client has not read yet is lost with
+// that. It ends when the client does, or pauses, or has been sending for too long.
 func (s *server) linger() {
 	_ = s.c.CloseWrite()
-	_ = s.c.SetReadDeadline(time.Now().Add(s.params.DrainTime))
-	for left := s.params.Drain; left > 0; {
+	for end := time.Now().Add(lingers * s.params.DrainTime); ; {
+		pause := time.Now().Add(s.params.DrainTime)
+		if pause.After(end) {
+			return
+		}
+		_ = s.c.SetReadDeadline(pause)
 		s.in.r = s.in.w
 		if s.in.fill(smallBuffer) != nil {
 			return
 		}
-		left -= s.in.w - s.in.r
 	}
 }
+
+// lingers is for how many Params.DrainTimes a client that goes on sending is
+// listened to.
+const lingers = 5
 
 // reset makes the connection's close a reset, which no peer can take for a
 // regular end.
