@@ -18,6 +18,7 @@ import (
 // balanced returns a balanced service over endpoints on ports 1, 2 …, which serve
 // as svc says.
 func balanced(t *testing.T, n int, svc func(port uint16) stack.Service) (stack.Service, *balance.Balancer[stack.Service]) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	b := balance.New(ctx, balance.Config{Name: "web.test:80", DefaultRTT: time.Millisecond, Decay: time.Second, FailFast: time.Second, Capacity: 10},

@@ -18,6 +18,7 @@ func hello(context.Context, *stack.Request) (*stack.Response, error) {
 
 // unreachable fails the test when a request reaches it.
 func unreachable(t *testing.T) stack.Service {
+	t.Helper()
 	return func(context.Context, *stack.Request) (*stack.Response, error) {
 		t.Error("the request was passed on")
 		return nil, context.Canceled
