@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/outrigger-mesh/outrigger/discover"
 )
@@ -151,11 +152,21 @@ func cleanName(name string) string {
 	return strings.Map(legal, name)
 }
 
-// cleanValue makes value valid UTF-8 of bounded length. How it is escaped is the
-// format's business.
+// cleanValue makes value valid UTF-8 of bounded length: what is cleaned stays as
+// it is when it is cleaned again. How it is escaped is the format's business.
 func cleanValue(value string) string {
-	if len(value) > maxValue {
-		value = value[:maxValue]
+	value = cut(value)
+	return cut(strings.ReplaceAll(strings.ToValidUTF8(value, "\uFFFD"), "\x00", "\uFFFD"))
+}
+
+// cut returns the whole characters of value that maxValue has room for.
+func cut(value string) string {
+	if len(value) <= maxValue {
+		return value
 	}
-	return strings.ReplaceAll(strings.ToValidUTF8(value, "\uFFFD"), "\x00", "\uFFFD")
+	end := maxValue
+	for end > maxValue-utf8.UTFMax && !utf8.RuneStart(value[end]) {
+		end--
+	}
+	return value[:end]
 }

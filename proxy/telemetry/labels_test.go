@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/outrigger-mesh/outrigger/discover"
 )
@@ -34,14 +35,23 @@ func TestLabels(t *testing.T) {
 	if a, b := Label("a", "1").Join(Label("b", "2")), Label("a", "1").With("b", "2"); a != b {
 		t.Errorf("%v and %v differ", a, b)
 	}
-	if got := Label("a", strings.Repeat("é", maxValue)).String(); len(got) > maxValue+10 {
-		t.Errorf("a value has %d bytes", len(got))
+}
+
+// TestLongLabel asks for whole characters, and for a bound on what is left after
+// the cleaning, which makes three bytes of one.
+func TestLongLabel(t *testing.T) {
+	for _, value := range []string{"é", "aé", "\U0001F6F6", "\x00", "\xff\x00", "x\xff", "\x80"} {
+		got := cleanValue(strings.Repeat(value, maxValue))
+		if len(got) > maxValue || !utf8.ValidString(got) || cleanValue(got) != got {
+			t.Errorf("%q repeated: %d bytes, valid %v", value, len(got), utf8.ValidString(got))
+		}
 	}
 }
 
 func FuzzLabels(f *testing.F) {
 	f.Add("pod", "web-1", "zone", "a")
 	f.Add("", "\x00", "a\x00b", "\xff\n\"\\,,")
+	f.Add("0", strings.Repeat("P", maxValue-1)+"é", "", strings.Repeat("\xffP", maxValue))
 	f.Fuzz(func(t *testing.T, name, value, name2, value2 string) {
 		l := Label(name, value).With(name2, value2)
 		seen := map[string]bool{}
