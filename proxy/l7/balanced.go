@@ -76,9 +76,9 @@ type callObserver struct {
 }
 
 func (o *callObserver) observe(resp *stack.Response) {
-	o.status, o.code = int16(resp.Status), stack.NoGRPCStatus //nolint:gosec // three digits
+	o.status, o.code = int16(resp.Status), stack.NoGRPCStatus // three digits
 	if o.grpc {
-		o.code = int8(resp.Header.GRPCStatus()) //nolint:gosec // at most 16
+		o.code = int8(resp.Header.GRPCStatus()) // at most 16
 	}
 	resp.Observe(o)
 	o.body = resp.Body
