@@ -144,7 +144,8 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Service) stack.Service {
 	return stack.Chain(
 		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // first: whatever fails below is answered
-		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // right below Rescue, to count what it answers
+		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
+		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
 		o.shed,                             // below Rescue, which answers 503 for it
 		l7.StripTwins,                      // above all that reads the mesh's fields
 		l7.NormalizeURI(authorityOf(t, p)), // above Routed, which goes by the authority
