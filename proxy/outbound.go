@@ -167,18 +167,19 @@ func (o *outbound) route(d *discovery, rt *profiles.Route, rule *profiles.Rule) 
 	})
 	return stack.Chain(
 		l7.Named("route "+rt.Meta.String()),
-		o.profiled(d.profile, rt),
+		o.profiled(d.profile, rt, rule),
 		l7.Filters(rule.Filters), // above Split: what a filter answers is sent to nobody
 	)(l7.Split(split))
 }
 
 // profiled is what a ServiceProfile's requests meet beside a policy's.
-func (o *outbound) profiled(p *profiles.Profile, rt *profiles.Route) stack.Layer[stack.Service] {
+func (o *outbound) profiled(p *profiles.Profile, rt *profiles.Route, rule *profiles.Rule) stack.Layer[stack.Service] {
 	if p.Source != profiles.FromProfile {
 		return stack.Chain[stack.Service]()
 	}
 	return stack.Chain(
 		l7.Canonical(p.Name),
+		l7.Classed(rule.Classifier()), // above all that counts responses, here and at the endpoint
 		o.Metrics.RouteRequests(routeLabels(telemetry.Outbound, p.Name, rt)),
 	)
 }

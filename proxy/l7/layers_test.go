@@ -228,6 +228,19 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+func TestClassed(t *testing.T) {
+	r := request()
+	if _, err := l7.Classed(func(status int) (failure, decided bool) { return status == 404, true })(hello)(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l7.Classed(nil)(hello)(t.Context(), r); err != nil || r.Class == nil {
+		t.Fatalf("%v; the class is gone", err)
+	}
+	if failure, decided := r.Class(404); !failure || !decided {
+		t.Error("another class")
+	}
+}
+
 func TestRoutedAndSplit(t *testing.T) {
 	router := profiles.NewRouter(func(_ *profiles.Route, rule *profiles.Rule) stack.Service {
 		return l7.Split(profiles.NewSplit(rule.Distribution, func(profiles.Share) (stack.Service, func() bool) {

@@ -21,6 +21,8 @@ func (x *exchange) outcome(err error) outcome {
 	switch {
 	case err != nil && !errors.Is(err, stack.ErrClosed) && !gone(x.ctx):
 		return outcome{status: x.status, code: stack.NoGRPCStatus, failed: true, err: x.text(err)}
+	case x.class != nil:
+		return x.classOutcome()
 	case x.grpc:
 		return x.grpcOutcome()
 	default:
@@ -28,17 +30,34 @@ func (x *exchange) outcome(err error) outcome {
 	}
 }
 
-// grpcOutcome goes by grpc-status, in the head or else in the trailer. Where
-// there is none, Linkerd shows UNKNOWN but counts a success, and so does this.
+// grpcOutcome goes by the gRPC status. Where there is none, Linkerd shows UNKNOWN
+// but counts a success, and so does this.
 func (x *exchange) grpcOutcome() outcome {
-	code := x.code
-	if code == stack.NoGRPCStatus && x.body != nil {
-		code = x.body.Trailer().GRPCStatus()
-	}
+	code := x.grpcCode()
 	if code == stack.NoGRPCStatus {
 		return outcome{status: x.status, code: stack.GRPCUnknown}
 	}
 	return outcome{status: x.status, code: code, failed: grpcFailure(code)}
+}
+
+// classOutcome goes by the route's classes. What they leave undecided is gRPC if
+// the response says so: who asked does not matter here, as in Linkerd.
+func (x *exchange) classOutcome() outcome {
+	if failed, decided := x.class(x.status); decided {
+		return outcome{status: x.status, code: stack.NoGRPCStatus, failed: failed}
+	}
+	if code := x.grpcCode(); code != stack.NoGRPCStatus {
+		return outcome{status: x.status, code: code, failed: grpcFailure(code)}
+	}
+	return outcome{status: x.status, code: stack.NoGRPCStatus, failed: x.status/100 == 5}
+}
+
+// grpcCode returns the gRPC status that the head tells, or else the trailer.
+func (x *exchange) grpcCode() int {
+	if x.code == stack.NoGRPCStatus && x.body != nil {
+		return x.body.Trailer().GRPCStatus()
+	}
+	return x.code
 }
 
 // grpcFailure reports whether the fault is the server's, as Linkerd sees it.

@@ -104,11 +104,12 @@ type exchange struct {
 	ctx    context.Context // it tells, at the end, whether the client has left
 	start  time.Duration
 	grpc   bool
-	status int        // 0 until there is a response
-	code   int        // gRPC's, if the response's head tells it; else stack.NoGRPCStatus
-	body   stack.Body // for its trailer
-	first  bool       // the latency is counted
-	begun  bool       // the request is counted
+	class  func(status int) (failure, decided bool) // of the route; or nil
+	status int                                      // 0 until there is a response
+	code   int                                      // gRPC's, if the response's head tells it; else stack.NoGRPCStatus
+	body   stack.Body                               // for its trailer
+	first  bool                                     // the latency is counted
+	begun  bool                                     // the request is counted
 	parts  atomic.Int32
 }
 
@@ -118,7 +119,7 @@ func (c *requestCounts) begin(ctx context.Context, r *stack.Request) *exchange {
 	if c.timed {
 		x.start = c.now()
 	}
-	x.grpc = r.GRPC()
+	x.grpc, x.class = r.GRPC(), r.Class
 	x.parts.Store(1)
 	if n, known := r.Body.Size(); known && n == 0 || r.WantsTunnel() {
 		c.total.add()
@@ -140,7 +141,7 @@ func (x *exchange) failed(err error) {
 // answered is told the response's head.
 func (x *exchange) answered(resp *stack.Response) {
 	x.status, x.code = resp.Status, stack.NoGRPCStatus
-	if x.grpc {
+	if x.grpc || x.class != nil {
 		x.code = resp.Header.GRPCStatus()
 	}
 	if resp.Tunnel {
