@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -37,6 +38,7 @@ var (
 type answered struct {
 	err    error
 	status int
+	grpc   int    // the status of gRPC, for whom HTTP's is 200
 	close  bool   // the client is to open another connection
 	kind   string // in *_errors_total
 }
@@ -44,51 +46,66 @@ type answered struct {
 // answers says which response stands for which error. The first that matches
 // wins, so that a cause stands above what it causes.
 var answers = []answered{
-	{balance.ErrUnknown, 503, true, "unexpected"}, // above what it goes with
-	{balance.ErrFailFast, 504, true, "failfast"},
-	{balance.ErrUnavailable, 503, true, "failfast"},
-	{balance.ErrQueueFull, 503, true, "loadshed"},
-	{l7.ErrShed, 503, true, "loadshed"},
-	{l7.ErrIdentity, 502, true, "identity required"},
-	{errRefusal, 502, true, "unexpected"},
-	{errUndiscovered, 503, true, "unexpected"},
-	{profiles.ErrUnknownName, 502, true, "unexpected"},
-	{profiles.ErrNoRoute, 404, false, "unexpected"},
-	{profiles.ErrNoBackend, 503, true, "loadshed"},
-	{policy.ErrDenied, 403, false, ""},
-	{l4.ErrLoop, 502, true, "unexpected"},
-	{l4.ErrLoopback, 502, true, "i/o"},
-	{l4.ErrConnectTimeout, 504, true, "i/o"},
-	{h1.ErrNoAnswer, 502, true, "i/o"},
-	{h1.ErrTruncated, 502, true, "i/o"},
-	{context.DeadlineExceeded, 504, false, "response timeout"},
-	{io.EOF, 502, true, "i/o"},
-	{net.ErrClosed, 502, true, "i/o"},
-	{errInvalid, 500, true, "unexpected"},
-	{errUnserved, 500, true, "unexpected"},
+	{balance.ErrUnknown, 503, stack.GRPCUnavailable, true, "unexpected"}, // above what it goes with
+	{balance.ErrFailFast, 504, stack.GRPCDeadlineExceeded, true, "failfast"},
+	{balance.ErrUnavailable, 503, stack.GRPCUnavailable, true, "failfast"},
+	{balance.ErrQueueFull, 503, stack.GRPCUnavailable, true, "loadshed"},
+	{l7.ErrShed, 503, stack.GRPCUnavailable, true, "loadshed"},
+	{l7.ErrIdentity, 502, stack.GRPCUnavailable, true, "identity required"},
+	{errRefusal, 502, stack.GRPCUnavailable, true, "unexpected"},
+	{errUndiscovered, 503, stack.GRPCUnavailable, true, "unexpected"},
+	{profiles.ErrUnknownName, 502, stack.GRPCUnavailable, true, "unexpected"},
+	{profiles.ErrNoRoute, 404, stack.GRPCNotFound, false, "unexpected"},
+	{profiles.ErrNoBackend, 503, stack.GRPCUnavailable, true, "loadshed"},
+	{policy.ErrDenied, 403, stack.GRPCPermissionDenied, false, ""},
+	{l4.ErrLoop, 502, stack.GRPCUnavailable, true, "unexpected"},
+	{l4.ErrLoopback, 502, stack.GRPCUnavailable, true, "i/o"},
+	{l4.ErrConnectTimeout, 504, stack.GRPCDeadlineExceeded, true, "i/o"},
+	{l7.ErrCarried, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h1.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h1.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
+	{context.DeadlineExceeded, 504, stack.GRPCDeadlineExceeded, false, "response timeout"},
+	{io.EOF, 502, stack.GRPCUnavailable, true, "i/o"},
+	{net.ErrClosed, 502, stack.GRPCUnavailable, true, "i/o"},
+	{errInvalid, 500, stack.GRPCInternal, true, "unexpected"},
+	{errUnserved, 500, stack.GRPCInternal, true, "unexpected"},
 }
 
 // classify finds what err is answered with.
 func classify(err error) answered {
 	var request *h1.RequestError
 	if errors.As(err, &request) {
-		return answered{err, request.Status, true, "unexpected"}
+		return answered{err, request.Status, stack.GRPCInternal, true, "unexpected"}
 	}
 	var injected *l7.Injected
 	if errors.As(err, &injected) {
-		return answered{err, injected.Status, false, "unexpected"}
+		return answered{err, injected.Status, injected.GRPC, false, "unexpected"}
 	}
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
 			return a
 		}
 	}
+	return unlisted(err)
+}
+
+// unlisted is classify for the errors that have a type, and no row.
+func unlisted(err error) answered {
 	var response *h1.ResponseError
 	var errno syscall.Errno
-	if errors.As(err, &response) || errors.As(err, &errno) || errors.Is(err, stack.ErrUnsent) {
-		return answered{err, 502, true, "i/o"}
+	switch {
+	case isReset(err): // of a stream that a client of HTTP/1 knows nothing of
+		return answered{err, 502, stack.GRPCUnavailable, true, "unexpected"}
+	case errors.As(err, &response), errors.As(err, &errno), errors.Is(err, stack.ErrUnsent):
+		return answered{err, 502, stack.GRPCUnavailable, true, "i/o"}
+	default: // in no row: a bug here, or in a row's place
+		return answered{err, 500, stack.GRPCInternal, true, "unexpected"}
 	}
-	return answered{err, 500, true, "unexpected"} // in no row: a bug here, or in a row's place
+}
+
+func isReset(err error) bool {
+	var reset *stack.ResetError
+	return errors.As(err, &reset)
 }
 
 // kindOf is the label error of *_errors_total.
@@ -99,28 +116,78 @@ func kindOf(err error) string {
 	return classify(err).kind
 }
 
+// causeOf is the label error of response_total. A peer may reset with any number:
+// those that RFC 9113 does not name are one.
+func causeOf(err error) string {
+	var reset *stack.ResetError
+	switch {
+	case !errors.As(err, &reset):
+		return ""
+	case reset.Code > stack.HTTP11Required:
+		return "h2(unknown)"
+	default:
+		return "h2(" + reset.Code.String() + ")"
+	}
+}
+
 // answer makes the response that stands for an error, and logs why. If cause is
 // set the response says so too, which only the workload's own side may know. A
-// client that has left is not answered.
+// client that has left is not answered. Nor is one of HTTP/2 whose stream was
+// reset: its codec passes the reset on, code and all.
 func (p *Proxy) answer(cause bool) func(*stack.Request, error) *stack.Response {
 	return func(r *stack.Request, err error) *stack.Response {
-		if errors.Is(err, h1.ErrClientGone) {
+		if errors.Is(err, h1.ErrClientGone) || r.Version == stack.HTTP2 && isReset(err) {
 			return nil
 		}
 		a := classify(err)
 		p.logFailure(r, a.status, err)
-		resp := &stack.Response{Status: a.status, Body: stack.Empty()}
-		resp.Header.Add("content-length", "0")
-		if a.close {
-			resp.Header.Add("connection", "close")
+		if a.close && r.Conn.CloseClient != nil { // each codec says it in its version's way
+			r.Conn.CloseClient()
 		}
+		resp := a.response(isGRPC(r))
 		if cause {
-			resp.Header.Add("l5d-proxy-error", headerText(err))
-			if a.close {
-				resp.Header.Add("l5d-proxy-connection", "close")
-			}
+			a.tell(resp, isGRPC(r), err)
 		}
 		return resp
+	}
+}
+
+// isGRPC reports whether r's client expects to be answered as gRPC answers.
+func isGRPC(r *stack.Request) bool { return r.Version == stack.HTTP2 && r.GRPC() }
+
+// response makes the response that says what has failed, but not why.
+func (a *answered) response(grpc bool) *stack.Response {
+	resp := &stack.Response{Status: a.status, Body: stack.Empty()}
+	resp.Header.Add("content-length", "0")
+	if grpc {
+		resp.Status = 200
+		resp.Header.Add("content-type", "application/grpc")
+		resp.Header.Add("grpc-status", strconv.Itoa(a.grpc))
+	}
+	return resp
+}
+
+// tell adds to resp why.
+func (a *answered) tell(resp *stack.Response, grpc bool, err error) {
+	if grpc {
+		resp.Header.Add("grpc-message", grpcMessage(err))
+	}
+	resp.Header.Add("l5d-proxy-error", headerText(err))
+	if a.close {
+		resp.Header.Add("l5d-proxy-connection", "close")
+	}
+}
+
+// ending makes the trailers of a gRPC response whose content broke off, and logs
+// why. It is to trailers what answer is to responses.
+func (p *Proxy) ending(cause bool) func(*stack.Request, error, *stack.Header) {
+	return func(r *stack.Request, err error, trailer *stack.Header) {
+		a := classify(err)
+		p.logFailure(r, a.status, err)
+		trailer.Add("grpc-status", strconv.Itoa(a.grpc))
+		if cause {
+			trailer.Add("grpc-message", grpcMessage(err))
+		}
 	}
 }
 
@@ -161,4 +228,21 @@ func headerText(err error) string {
 		return r
 	}, err.Error())
 	return text[:min(len(text), maxErrorText)]
+}
+
+// grpcMessage makes an error's text a grpc-message, which is percent-encoded (gRPC
+// over HTTP2, Status-Message).
+func grpcMessage(err error) string {
+	const hex = "0123456789ABCDEF"
+	text := err.Error()
+	text = strings.ToValidUTF8(text[:min(len(text), maxErrorText)], "") // cut within no rune
+	encoded := make([]byte, 0, len(text))
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '%' {
+			encoded = append(encoded, '%', hex[c>>4], hex[c&15])
+		} else {
+			encoded = append(encoded, c)
+		}
+	}
+	return string(encoded)
 }

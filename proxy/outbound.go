@@ -144,7 +144,8 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Service) stack.Service {
 	return stack.Chain(
 		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // first: whatever fails below is answered
-		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // right below Rescue, to count what it answers
+		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
+		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
 		o.shed,                             // below Rescue, which answers 503 for it
 		l7.StripTwins,                      // above all that reads the mesh's fields
 		l7.NormalizeURI(authorityOf(t, p)), // above Routed, which goes by the authority
@@ -166,18 +167,19 @@ func (o *outbound) route(d *discovery, rt *profiles.Route, rule *profiles.Rule) 
 	})
 	return stack.Chain(
 		l7.Named("route "+rt.Meta.String()),
-		o.profiled(d.profile, rt),
+		o.profiled(d.profile, rt, rule),
 		l7.Filters(rule.Filters), // above Split: what a filter answers is sent to nobody
 	)(l7.Split(split))
 }
 
 // profiled is what a ServiceProfile's requests meet beside a policy's.
-func (o *outbound) profiled(p *profiles.Profile, rt *profiles.Route) stack.Layer[stack.Service] {
+func (o *outbound) profiled(p *profiles.Profile, rt *profiles.Route, rule *profiles.Rule) stack.Layer[stack.Service] {
 	if p.Source != profiles.FromProfile {
 		return stack.Chain[stack.Service]()
 	}
 	return stack.Chain(
 		l7.Canonical(p.Name),
+		l7.Classed(rule.Classifier()), // above all that counts responses, here and at the endpoint
 		o.Metrics.RouteRequests(routeLabels(telemetry.Outbound, p.Name, rt)),
 	)
 }

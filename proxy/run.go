@@ -66,7 +66,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 // open makes a Proxy whose control clients live as long as ctx.
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
-	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build})
+	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	var err error
 	if p.Destination, err = p.dialControl(ctx, "destination", c.Control.Destination); err != nil {
 		return nil, err

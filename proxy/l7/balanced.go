@@ -19,7 +19,7 @@ func Balanced(b *balance.Balancer[stack.Service]) stack.Service {
 		if err != nil {
 			return nil, err
 		}
-		o := &callObserver{call: call}
+		o := &callObserver{call: call, grpc: r.GRPC()}
 		resp, err := next(ctx, r)
 		if err != nil {
 			return failed(ctx, b, r, o, err)
@@ -35,15 +35,12 @@ func Balanced(b *balance.Balancer[stack.Service]) stack.Service {
 //
 //go:noinline
 func failed(ctx context.Context, b *balance.Balancer[stack.Service], r *stack.Request, o *callObserver, err error) (*stack.Response, error) {
-	o.call.End(balance.Outcome{GRPC: noGRPC, Err: err})
+	o.call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: err})
 	if !errors.Is(err, stack.ErrUnsent) || ctx.Err() != nil {
 		return nil, err
 	}
 	return elsewhere(ctx, b, r, o.call.Endpoint().Key(), err)
 }
-
-// noGRPC is balance.Outcome's word for work that has no gRPC status.
-const noGRPC = -1
 
 // elsewhere gives r to another endpoint than the one that failed with first, if
 // one is ready now.
@@ -55,28 +52,36 @@ func elsewhere(ctx context.Context, b *balance.Balancer[stack.Service], r *stack
 		return nil, first
 	}
 	if call.Endpoint().Key() == not {
-		call.End(balance.Outcome{GRPC: noGRPC, Err: first})
+		call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: first})
 		return nil, first
 	}
 	resp, err := next(ctx, r)
 	if err != nil {
-		call.End(balance.Outcome{GRPC: noGRPC, Err: err})
+		call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: err})
 		return nil, err
 	}
-	(&callObserver{call: call}).observe(resp)
+	(&callObserver{call: call, grpc: r.GRPC()}).observe(resp)
 	return resp, nil
 }
 
-// A callObserver reports a call's first data and its end.
+// A callObserver reports a call's first data and its end. Its fields are as small
+// as they can be: there is one for each request.
 type callObserver struct {
 	call   balance.Call
-	status int
+	body   stack.Body // for its trailer
+	status int16
+	code   int8 // gRPC's, if the head tells it
+	grpc   bool
 	began  bool
 }
 
 func (o *callObserver) observe(resp *stack.Response) {
-	o.status = resp.Status
+	o.status, o.code = int16(resp.Status), stack.NoGRPCStatus // three digits
+	if o.grpc {
+		o.code = int8(resp.Header.GRPCStatus()) // at most 16
+	}
 	resp.Observe(o)
+	o.body = resp.Body
 }
 
 // Data implements stack.Observer.
@@ -89,5 +94,15 @@ func (o *callObserver) Data([]byte) {
 
 // End implements stack.Observer.
 func (o *callObserver) End(err error) {
-	o.call.End(balance.Outcome{Status: o.status, GRPC: noGRPC, Err: err})
+	o.call.End(o.outcome(err))
+	o.body = nil
+}
+
+// outcome is what the call came to, when the response's body has ended with err.
+func (o *callObserver) outcome(err error) balance.Outcome {
+	code := int(o.code)
+	if o.grpc && code == stack.NoGRPCStatus && err == nil {
+		code = o.body.Trailer().GRPCStatus()
+	}
+	return balance.Outcome{Status: int(o.status), GRPC: code, Err: err}
 }

@@ -12,7 +12,8 @@ import (
 // An Injected is the failure that a policy's filter answers with in the server's
 // stead.
 type Injected struct {
-	Status  int
+	Status  int // HTTP's
+	GRPC    int // gRPC's
 	Message string
 }
 
@@ -51,7 +52,7 @@ func request(f *profiles.Filter, r *stack.Request) error {
 	switch f.Kind {
 	case profiles.InjectFailure:
 		if rand.Uint32N(f.Failure.Denominator) < f.Failure.Numerator { //nolint:gosec // a share of traffic is no secret
-			return &Injected{Status: int(f.Failure.Status), Message: f.Failure.Message}
+			return injected(&f.Failure)
 		}
 	case profiles.ModifyRequest:
 		modify(&f.Headers, &r.Header)
@@ -60,6 +61,15 @@ func request(f *profiles.Filter, r *stack.Request) error {
 		return fmt.Errorf("filter %v is not supported yet", f)
 	}
 	return nil
+}
+
+// injected is the failure that f stands for. One that is given as a status of HTTP
+// is FAILED_PRECONDITION in gRPC, and one of gRPC's is a 200 in HTTP.
+func injected(f *profiles.Failure) error {
+	if f.GRPC {
+		return &Injected{200, int(f.Status), f.Message}
+	}
+	return &Injected{int(f.Status), stack.GRPCFailedPrecondition, f.Message}
 }
 
 func modify(c *profiles.HeaderChange, h *stack.Header) {

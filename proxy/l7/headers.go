@@ -113,8 +113,12 @@ func OverrideAuthority(authority string) stack.Layer[stack.Service] {
 		}
 		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 			r.Header.Del(dstCanonical)
-			r.Header.Set("host", authority)
 			r.Authority = authority
+			if r.Version == stack.HTTP2 { // which says it in :authority alone
+				r.Header.Del("host")
+			} else {
+				r.Header.Set("host", authority)
+			}
 			return next(ctx, r)
 		}
 	}

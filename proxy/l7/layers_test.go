@@ -40,6 +40,19 @@ func TestRescueAnswersErrors(t *testing.T) {
 	}
 }
 
+// TestRescueOfWhoHasLeft: nobody is there to be answered, and no failure to be logged.
+func TestRescueOfWhoHasLeft(t *testing.T) {
+	x := &stack.Exchange{}
+	x.End(errDown)
+	svc := l7.Rescue(func(*stack.Request, error) *stack.Response {
+		t.Error("a client that has left is answered")
+		return nil
+	})(l7.Fail(errDown))
+	if _, err := svc(x, request()); !errors.Is(err, errDown) {
+		t.Error(err)
+	}
+}
+
 func TestShedCountsToTheBodysEnd(t *testing.T) {
 	shed := l7.Shed(1)
 	one, other := shed(hello), shed(hello)
@@ -129,6 +142,15 @@ func TestMeshHeaders(t *testing.T) {
 	}
 }
 
+// TestOverrideAuthorityInHTTP2: a host beside :authority would be a second opinion.
+func TestOverrideAuthorityInHTTP2(t *testing.T) {
+	r := request()
+	r.Version = stack.HTTP2
+	if _, err := l7.OverrideAuthority("gw.test")(hello)(t.Context(), r); err != nil || r.Authority != "gw.test" || r.Header.Has("host") {
+		t.Errorf("%q, %v, %v", r.Authority, r.Header, err)
+	}
+}
+
 func TestRequireIDFailsClosed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		has  tls.ID
@@ -192,13 +214,30 @@ func TestFilters(t *testing.T) {
 	}
 	always := profiles.Filter{Kind: profiles.InjectFailure, Failure: profiles.Failure{Status: 418, Message: "teapot", Numerator: 1, Denominator: 1}}
 	var injected *l7.Injected
-	if _, err := l7.Filters([]profiles.Filter{always})(unreachable(t))(t.Context(), request()); !errors.As(err, &injected) || injected.Status != 418 {
+	if _, err := l7.Filters([]profiles.Filter{always})(unreachable(t))(t.Context(), request()); !errors.As(err, &injected) || injected.Status != 418 || injected.GRPC != 9 {
 		t.Errorf("injected: %v", err)
+	}
+	always.Failure.GRPC, always.Failure.Status = true, 7
+	if _, err := l7.Filters([]profiles.Filter{always})(unreachable(t))(t.Context(), request()); !errors.As(err, &injected) || injected.Status != 200 || injected.GRPC != 7 {
+		t.Errorf("injected into gRPC: %v", err)
 	}
 	for _, kind := range []profiles.FilterKind{profiles.Redirect, profiles.Forbid, profiles.Reject} {
 		if _, err := l7.Filters([]profiles.Filter{{Kind: kind}})(unreachable(t))(t.Context(), request()); err == nil {
 			t.Errorf("filter %v, which is not built, lets a request through", kind)
 		}
+	}
+}
+
+func TestClassed(t *testing.T) {
+	r := request()
+	if _, err := l7.Classed(func(status int) (failure, decided bool) { return status == 404, true })(hello)(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l7.Classed(nil)(hello)(t.Context(), r); err != nil || r.Class == nil {
+		t.Fatalf("%v; the class is gone", err)
+	}
+	if failure, decided := r.Class(404); !failure || !decided {
+		t.Error("another class")
 	}
 }
 

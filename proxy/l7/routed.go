@@ -28,3 +28,17 @@ func Split(split *profiles.Split[stack.Service]) stack.Service {
 		return next(ctx, r)
 	}
 }
+
+// Classed says how the responses to a route's requests are judged, to all that
+// judge them below. Nil leaves that as it is.
+func Classed(class func(status int) (failure, decided bool)) stack.Layer[stack.Service] {
+	return func(next stack.Service) stack.Service {
+		if class == nil {
+			return next
+		}
+		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
+			r.Class = class
+			return next(ctx, r)
+		}
+	}
+}

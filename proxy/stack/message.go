@@ -13,6 +13,10 @@ type Request struct {
 	Body      Body   // never nil
 	Conn      *Conn  // on which it came
 
+	// Class, if it is not nil, says whether a response of that status is a
+	// failure, as r's route has it. What it leaves undecided is judged as usual.
+	Class func(status int) (failure, decided bool)
+
 	// Interim, if it is not nil, sends the client a 1xx response ahead of the
 	// final one. It does not wait for the client, and cannot fail.
 	Interim func(status int, h *Header)

@@ -11,64 +11,64 @@ import (
 // An outcome is how a request ended, as the labels of response_total tell it.
 type outcome struct {
 	status int    // 0: there was no response
-	code   int    // gRPC's status, or noCode
+	code   int    // gRPC's status, or stack.NoGRPCStatus
 	failed bool   // the label classification
 	err    string // the label error
 }
-
-// noCode stands for a gRPC status that there is not, or not yet.
-const noCode = -1
-
-// unknown is gRPC's status UNKNOWN.
-const unknown = 2
 
 // outcome classifies the exchange, whose response has ended with err.
 func (x *exchange) outcome(err error) outcome {
 	switch {
 	case err != nil && !errors.Is(err, stack.ErrClosed) && !gone(x.ctx):
-		return outcome{status: x.status, code: noCode, failed: true, err: x.text(err)}
+		return outcome{status: x.status, code: stack.NoGRPCStatus, failed: true, err: x.text(err)}
+	case x.class != nil:
+		return x.classOutcome()
 	case x.grpc:
 		return x.grpcOutcome()
 	default:
-		return outcome{status: x.status, code: noCode, failed: x.status/100 == 5}
+		return outcome{status: x.status, code: stack.NoGRPCStatus, failed: x.status/100 == 5}
 	}
 }
 
-// grpcOutcome goes by grpc-status, in the head or else in the trailer. Where
-// there is none, Linkerd shows UNKNOWN but counts a success, and so does this.
+// grpcOutcome goes by the gRPC status. Where there is none, Linkerd shows UNKNOWN
+// but counts a success, and so does this.
 func (x *exchange) grpcOutcome() outcome {
-	code := x.code
-	if code == noCode && x.body != nil {
-		code = codeOf(x.body.Trailer())
-	}
-	if code == noCode {
-		return outcome{status: x.status, code: unknown}
+	code := x.grpcCode()
+	if code == stack.NoGRPCStatus {
+		return outcome{status: x.status, code: stack.GRPCUnknown}
 	}
 	return outcome{status: x.status, code: code, failed: grpcFailure(code)}
 }
 
-// grpcFailure reports whether the fault is the server's: UNKNOWN,
-// DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE or DATA_LOSS.
+// classOutcome goes by the route's classes. What they leave undecided is gRPC if
+// the response says so: who asked does not matter here, as in Linkerd.
+func (x *exchange) classOutcome() outcome {
+	if failed, decided := x.class(x.status); decided {
+		return outcome{status: x.status, code: stack.NoGRPCStatus, failed: failed}
+	}
+	if code := x.grpcCode(); code != stack.NoGRPCStatus {
+		return outcome{status: x.status, code: code, failed: grpcFailure(code)}
+	}
+	return outcome{status: x.status, code: stack.NoGRPCStatus, failed: x.status/100 == 5}
+}
+
+// grpcCode returns the gRPC status that the head tells, or else the trailer.
+func (x *exchange) grpcCode() int {
+	if x.code == stack.NoGRPCStatus && x.body != nil {
+		return x.body.Trailer().GRPCStatus()
+	}
+	return x.code
+}
+
+// grpcFailure reports whether the fault is the server's, as Linkerd sees it.
 func grpcFailure(code int) bool {
 	switch code {
-	case unknown, 4, 7, 13, 14, 15:
+	case stack.GRPCUnknown, stack.GRPCDeadlineExceeded, stack.GRPCPermissionDenied,
+		stack.GRPCInternal, stack.GRPCUnavailable, stack.GRPCDataLoss:
 		return true
 	default:
 		return false
 	}
-}
-
-// codeOf returns the gRPC status in h. What is not one of gRPC's counts as
-// UNKNOWN, so that a server cannot make series at will.
-func codeOf(h *stack.Header) int {
-	if !h.Has("grpc-status") {
-		return noCode
-	}
-	code, err := strconv.ParseUint(h.Get("grpc-status"), 10, 8)
-	if err != nil || code > 16 {
-		return unknown
-	}
-	return int(code)
 }
 
 // text returns the label error.
@@ -89,7 +89,7 @@ func (o outcome) labels() Labels {
 	if o.failed {
 		classification = "failure"
 	}
-	if o.code != noCode {
+	if o.code != stack.NoGRPCStatus {
 		code = strconv.Itoa(o.code)
 	}
 	return statusLabels(o.status).With("classification", classification).

@@ -21,7 +21,7 @@ func tcpErrorFamily(d Direction) *family {
 // HTTPErrors counts errors as outbound_http_errors_total or
 // inbound_http_errors_total. It stands right below rescue. Kind gives the label
 // error, from a small set such as "failfast" and "unexpected"; an error of which
-// it says "" is not counted.
+// it says "" is not counted, nor is one whose client has left.
 func (m *Metrics) HTTPErrors(d Direction, l Labels, kind func(error) string) stack.Layer[stack.Service] {
 	f := m.httpErrors.of(d)
 	kinds := &choice[string, *counter]{lend: func(kind string) *lease {
@@ -30,7 +30,7 @@ func (m *Metrics) HTTPErrors(d Direction, l Labels, kind func(error) string) sta
 	return func(next stack.Service) stack.Service {
 		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 			resp, err := next(ctx, r)
-			if err != nil {
+			if err != nil && !gone(ctx) {
 				if k := kind(err); k != "" {
 					kinds.of(k).add()
 				}

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -105,11 +104,12 @@ type exchange struct {
 	ctx    context.Context // it tells, at the end, whether the client has left
 	start  time.Duration
 	grpc   bool
-	status int        // 0 until there is a response
-	code   int        // gRPC's, if the response's head tells it; else noCode
-	body   stack.Body // for its trailer
-	first  bool       // the latency is counted
-	begun  bool       // the request is counted
+	class  func(status int) (failure, decided bool) // of the route; or nil
+	status int                                      // 0 until there is a response
+	code   int                                      // gRPC's, if the response's head tells it; else stack.NoGRPCStatus
+	body   stack.Body                               // for its trailer
+	first  bool                                     // the latency is counted
+	begun  bool                                     // the request is counted
 	parts  atomic.Int32
 }
 
@@ -119,7 +119,7 @@ func (c *requestCounts) begin(ctx context.Context, r *stack.Request) *exchange {
 	if c.timed {
 		x.start = c.now()
 	}
-	x.grpc = strings.HasPrefix(r.Header.Get("content-type"), "application/grpc")
+	x.grpc, x.class = r.GRPC(), r.Class
 	x.parts.Store(1)
 	if n, known := r.Body.Size(); known && n == 0 || r.WantsTunnel() {
 		c.total.add()
@@ -133,16 +133,16 @@ func (c *requestCounts) begin(ctx context.Context, r *stack.Request) *exchange {
 // failed is told that there is no response.
 func (x *exchange) failed(err error) {
 	if !gone(x.ctx) {
-		x.responses.of(outcome{code: noCode, failed: true, err: x.text(err)}).add()
+		x.responses.of(outcome{code: stack.NoGRPCStatus, failed: true, err: x.text(err)}).add()
 	}
 	x.release()
 }
 
 // answered is told the response's head.
 func (x *exchange) answered(resp *stack.Response) {
-	x.status, x.code = resp.Status, noCode
-	if x.grpc {
-		x.code = codeOf(&resp.Header)
+	x.status, x.code = resp.Status, stack.NoGRPCStatus
+	if x.grpc || x.class != nil {
+		x.code = resp.Header.GRPCStatus()
 	}
 	if resp.Tunnel {
 		x.observe()
