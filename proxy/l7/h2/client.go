@@ -260,7 +260,7 @@ func (st *clientStream) writeHead() {
 	if authority != "" {
 		c.enc.field(":authority", authority)
 	}
-	if r.Header.Get("host") == authority || r.Method == "CONNECT" {
+	if r.Version == stack.HTTP2 && r.Header.Get("host") == authority || r.Method == "CONNECT" {
 		c.enc.fields(&r.Header, ofHopOrHost)
 	} else {
 		c.enc.fields(&r.Header, ofHop)
