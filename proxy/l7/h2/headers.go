@@ -31,10 +31,20 @@ type block struct {
 	mesh    bool  // l5d-orig-proto has come
 	expects bool  // 100-continue
 
-	request  *serverStream      // that the block begins
-	response *clientStream      // that the block answers
-	done     func(*block) error // handles the block when it is whole
+	kind     blockKind
+	request  *serverStream // that the block begins
+	response *clientStream // that the block answers
 }
+
+// A blockKind is what becomes of a block when it is whole.
+type blockKind uint8
+
+const (
+	unwanted blockKind = iota
+	requestHead
+	responseHead
+	trailerBlock
+)
 
 // pseudo holds the fields that only HTTP/2 has (RFC 9113, section 8.3).
 type pseudo struct {
@@ -116,7 +126,16 @@ func (c *conn) fragment(f *frame) error {
 		return nil
 	}
 	b.open = false
-	return b.done(b)
+	switch b.kind {
+	case requestHead:
+		return c.server.request(b)
+	case responseHead:
+		return c.client.response(b)
+	case trailerBlock:
+		return c.readTrailers(b)
+	default:
+		return nil
+	}
 }
 
 // emit is called by the decoder for each field. What a block holds is counted before
@@ -256,11 +275,8 @@ func (c *conn) readTrailers(b *block) error {
 // trailers prepares b to be a trailer. Its stream may end meanwhile.
 func (b *block) trailers(c *conn) {
 	c.scratch.Reset()
-	b.to, b.done = &c.scratch, c.readTrailers
+	b.to, b.kind = &c.scratch, trailerBlock
 }
-
-// discard prepares b to be forgotten.
-func (b *block) discard() { b.done = func(*block) error { return nil } }
 
 // forbiddenTrailer reports whether a field frames or routes its message, or is the
 // mesh's own: a trailer must not carry it.
