@@ -32,7 +32,7 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(2|8) != 0 || !codec.ValidAuthority(p.authority)):
+	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || !codec.ValidAuthority(p.authority)):
 		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
 		return ""
@@ -57,7 +57,7 @@ func (b *block) badHost() string {
 		return ""
 	case b.hosts > 1:
 		return "host twice"
-	case b.pseudo.seen&4 == 0:
+	case b.pseudo.seen&seenAuthority == 0:
 		if !codec.ValidAuthority(b.host) {
 			return "invalid host"
 		}
