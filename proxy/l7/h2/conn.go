@@ -25,7 +25,7 @@ type conn struct {
 	dec      decoder
 	block    block
 	scratch  stack.Header // what is decoded for a stream that somebody else has
-	touched  []*stream    // to be woken when the batch is over
+	touched  []news       // whom to wake when the batch is over
 	control  budget
 	updates  budget
 	resets   budget
@@ -43,7 +43,7 @@ type conn struct {
 	enc        *encoder
 	peer       settings
 	settled    bool // the peer's SETTINGS have come
-	streams    map[uint32]*stream
+	streams    streamTable
 	starved    []*stream // what they wait for is the connection's
 	sendWindow int64
 	recvWindow int64 // what the peer may still send
@@ -65,7 +65,7 @@ type tryWriter interface {
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
 		nc: nc, params: p, sched: p.Scheduler, in: newInput(nc), dec: newDecoder(), enc: newEncoder(),
-		peer: firstSettings(), streams: make(map[uint32]*stream),
+		peer:       firstSettings(),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
 		resets: newBudget(orInt(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
@@ -229,7 +229,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 		c.feed()
 		return nil
 	}
-	st := c.streams[f.stream]
+	st := c.streams.get(f.stream)
 	switch {
 	case st == nil && c.isIdle(f.stream):
 		return &connError{stack.ProtocolError, "WINDOW_UPDATE of an idle stream"}
@@ -263,11 +263,17 @@ func (c *conn) isIdle(id uint32) bool {
 	return id > c.newest
 }
 
+// News are what a batch has brought for one stream.
+type news struct {
+	st   *stream
+	lost error // why it was ended early; nil if it was not
+}
+
 // touch has those who wait on st woken when the batch is over. The caller holds mu.
 func (c *conn) touch(st *stream) {
 	if !st.touched {
 		st.touched = true
-		c.touched = append(c.touched, st)
+		c.touched = append(c.touched, news{st: st})
 	}
 }
 
@@ -277,13 +283,17 @@ func (c *conn) wakeTouched() {
 		return
 	}
 	c.mu.Lock()
-	for _, st := range c.touched {
-		st.touched = false
+	for i := range c.touched {
+		n := &c.touched[i]
+		n.st.touched = false
+		if n.lost = n.st.recvErr; n.lost == nil {
+			n.lost = n.st.sendErr
+		}
 	}
 	c.mu.Unlock()
-	for i, st := range c.touched {
-		c.touched[i] = nil
-		st.role.news()
+	for i, n := range c.touched {
+		c.touched[i] = news{}
+		n.st.role.news(n.lost)
 	}
 	c.touched = c.touched[:0]
 }
@@ -293,7 +303,7 @@ func (c *conn) wakeTouched() {
 func (c *conn) refuseStream(id uint32, code stack.ErrCode, why string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if st := c.streams[id]; st != nil {
+	if st := c.streams.get(id); st != nil {
 		return c.failStream(st, code, why)
 	}
 	if c.isIdle(id) {
@@ -357,7 +367,7 @@ func (c *conn) end(err error) {
 		c.err = err
 	}
 	c.away = true
-	for _, st := range c.streams {
+	for st := range c.streams.all() {
 		c.lose(st, c.err)
 	}
 	c.feed()

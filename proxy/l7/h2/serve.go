@@ -159,7 +159,7 @@ func (s *server) goAway() {
 
 // freed is told that there is one stream less. The caller holds mu.
 func (s *server) freed() {
-	if s.drained == leaving && len(s.conn.streams) == 0 {
+	if s.drained == leaving && s.conn.streams.count == 0 {
 		_ = s.conn.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -191,7 +191,7 @@ func (s *server) open(b *block, st *stream) error {
 // for as long as their work runs. The caller holds mu.
 func (s *server) admit(b *block) error {
 	c := s.conn
-	if most := int(c.params.MaxStreams); most > 0 && (len(c.streams) >= most || s.running >= most) {
+	if most := int(c.params.MaxStreams); most > 0 && (c.streams.count >= most || s.running >= most) {
 		return c.resetUnknown(b.id, stack.RefusedStream)
 	}
 	b.request = s.newStream()
@@ -298,14 +298,7 @@ func (st *serverStream) begin(b *block) {
 }
 
 // news implements role.
-func (st *serverStream) news() {
-	c := st.c
-	c.mu.Lock()
-	lost := st.recvErr
-	if lost == nil {
-		lost = st.sendErr
-	}
-	c.mu.Unlock()
+func (st *serverStream) news(lost error) {
 	switch {
 	case !st.started && lost != nil:
 		st.started = true
@@ -313,7 +306,7 @@ func (st *serverStream) news() {
 		return
 	case !st.started:
 		st.started = true
-		c.sched.start(st)
+		st.c.sched.start(st)
 		return
 	case lost != nil:
 		st.x.End(lost)

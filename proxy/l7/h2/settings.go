@@ -127,7 +127,7 @@ func (c *conn) growWindows(by int64) error {
 	if by == 0 {
 		return nil
 	}
-	for _, st := range c.streams {
+	for st := range c.streams.all() {
 		if st.sendWindow += by; st.sendWindow > maxWindow {
 			return &connError{stack.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE takes a stream's window over its limit"}
 		}
