@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,7 +76,8 @@ func quiet() *Proxy { return &Proxy{Log: slog.New(slog.DiscardHandler)} }
 // asked returns a request, and whether its client has been told to leave.
 func asked(v stack.Version, grpc bool) (r *stack.Request, closed *bool) {
 	closed = new(bool)
-	r = &stack.Request{Version: v, Method: "POST", Body: stack.Empty(), Conn: &stack.Conn{CloseClient: func() { *closed = true }}}
+	c := &stack.Conn{Client: netip.MustParseAddrPort("192.0.2.2:5"), CloseClient: func() { *closed = true }}
+	r = &stack.Request{Version: v, Method: "POST", Body: stack.Empty(), Conn: c}
 	if grpc {
 		r.Header.Add("content-type", "application/grpc")
 	}
