@@ -8,7 +8,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/discover"
 	"github.com/outrigger-mesh/outrigger/profiles"
-	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -50,7 +50,7 @@ func TestBackendsOutliveTheirRoutes(t *testing.T) {
 func TestPeersAreShared(t *testing.T) { synctest.Test(t, testPeersAreShared) }
 
 func testPeersAreShared(t *testing.T) {
-	ps := &peers{params: h1.Params{}, dial: func(discover.Endpoint) stack.Dialer { return nil }}
+	ps := &peers{http2: func(discover.HTTP2Params) h2.Params { return h2.Params{} }, dial: func(discover.Endpoint) stack.Dialer { return nil }}
 	e := discover.Endpoint{Weight: 1, Labels: discover.NewLabels(map[string]string{"pod": "web-1"})}
 	other := e
 	other.Weight, other.Zone, other.Labels = 2, discover.ZoneLocal, ""

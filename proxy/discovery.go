@@ -16,7 +16,8 @@ import (
 type discovery struct {
 	http         *backends[stack.Service]
 	opaque       *backends[stack.Handler]
-	routes       *profiles.Router[stack.Service]
+	routes1      *profiles.Router[stack.Service] // for HTTP/1
+	routes2      *profiles.Router[stack.Service] // for HTTP/2
 	opaqueRoutes *profiles.Router[stack.Handler]
 	profile      *profiles.Profile // whose routes are being built
 }
@@ -26,28 +27,15 @@ type discovery struct {
 // that were accepted before.
 func (d *discovery) update(p *profiles.Profile) {
 	d.profile = p
-	if p.Protocol != profiles.Opaque || len(p.HTTP1) > 0 {
-		d.routes.Update(p.HTTP1)
+	if p.Protocol != profiles.Opaque || len(p.HTTP1)+len(p.HTTP2) > 0 {
+		d.routes1.Update(p.HTTP1)
+		d.routes2.Update(p.HTTP2)
 		d.http.sweep()
 	}
 	if p.Protocol != profiles.HTTP1 || len(p.Opaque) > 0 {
-		d.opaqueRoutes.Update(opaqueRoutes(p))
+		d.opaqueRoutes.Update(p.Opaque)
 		d.opaque.sweep()
 	}
-}
-
-// opaqueRoutes returns where p's connections go that are carried as bytes. HTTP/2
-// is among them until its codec is built: its backends are shared by connection.
-func opaqueRoutes(p *profiles.Profile) []profiles.Route {
-	if len(p.Opaque) > 0 || p.Protocol != profiles.HTTP2 && p.Protocol != profiles.GRPC {
-		return p.Opaque
-	}
-	if len(p.HTTP2) == 0 {
-		return nil
-	}
-	first := p.HTTP2[0]
-	first.Rules = first.Rules[:min(1, len(first.Rules))]
-	return []profiles.Route{first}
 }
 
 // discover applies the first profile of t before it returns, and each later one

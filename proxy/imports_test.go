@@ -26,10 +26,11 @@ var imports = []struct{ pkg, may string }{
 	{"proxy/cache", "proxy/stack"},
 	{"proxy/admin", "proxy/telemetry"},
 	{"proxy/l4", "tls discover balance profiles proxy/stack proxy/policy"},
-	{"proxy/l7/h1", "proxy/stack"},
-	{"proxy/l7/h2", "proxy/stack"},
-	{"proxy/l7", "tls discover balance profiles proxy/stack proxy/policy proxy/l4 proxy/l7/h1 proxy/l7/h2"},
-	{"proxy", "tls control discover balance profiles proxy/stack proxy/policy proxy/telemetry proxy/tap proxy/cache proxy/admin proxy/l4 proxy/l7/h1 proxy/l7/h2 proxy/l7"},
+	{"proxy/l7/codec", ""},
+	{"proxy/l7/h1", "proxy/stack proxy/l7/codec"},
+	{"proxy/l7/h2", "proxy/stack proxy/l7/codec"},
+	{"proxy/l7", "tls discover balance profiles proxy/stack proxy/policy proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2"},
+	{"proxy", "tls control discover balance profiles proxy/stack proxy/policy proxy/telemetry proxy/tap proxy/cache proxy/admin proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2 proxy/l7"},
 	{"control/local", ""}, // a control plane shares no code with its client
 	{"cmd/outrigger", "tls control discover profiles proxy/stack proxy/policy proxy/telemetry proxy/tap proxy/cache proxy/admin proxy control/local"},
 }
@@ -41,6 +42,7 @@ var owners = []struct{ module, by string }{
 	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"}, // not on the data path
 	{"google.golang.org/grpc", "control proxy/tap control/local"},
 	{"github.com/linkerd/linkerd2-proxy-api", "control discover profiles proxy/policy control/local"},
+	{"golang.org/x/net", "proxy/l7/h2"},
 	{"github.com/miekg/dns", "control"},
 	{"github.com/go-kit/kit", "control proxy/l7"},
 	{"github.com/prometheus", "proxy/telemetry proxy/admin"},

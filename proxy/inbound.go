@@ -76,17 +76,19 @@ func (i *inbound) find(ctx context.Context, c *stack.Conn, to portKey) error {
 type port struct {
 	policy *policy.Policy
 	detect func(*stack.Conn) (l4.Detection, error)
-	http   stack.Handler
+	http1  stack.Handler
+	http2  stack.Handler
 	opaque stack.Handler
 }
 
-// serve tells HTTP from the rest, unless the port's policy already has. HTTP/2 is
-// carried as bytes until its codec is built.
+// serve tells HTTP from the rest, unless the port's policy already has.
 func (p *port) serve(ctx context.Context, c *stack.Conn) error {
 	switch p.policy.Protocol {
 	case policy.HTTP1:
-		return p.http(ctx, c)
-	case policy.Opaque, policy.HTTP2:
+		return p.http1(ctx, c)
+	case policy.HTTP2:
+		return p.http2(ctx, c)
+	case policy.Opaque:
 		return p.opaque(ctx, c)
 	case policy.Detect:
 	}
@@ -95,7 +97,9 @@ func (p *port) serve(ctx context.Context, c *stack.Conn) error {
 		_ = c.Close()
 		return err
 	case d.Protocol == l4.HTTP1:
-		return p.http(ctx, c)
+		return p.http1(ctx, c)
+	case d.Protocol == l4.HTTP2:
+		return p.http2(ctx, c)
 	default:
 		return p.opaque(ctx, c)
 	}
@@ -112,7 +116,9 @@ func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
 	p.detect = i.detect(telemetry.Inbound, server, i.Config.Inbound.DetectTimeout)
 	labels := telemetry.Inbound.Labels().Join(telemetry.Target(to.addr)).Join(reason.Labels())
 	accepted := i.Metrics.Accepted(labels.Join(server))
-	p.http = accepted(h1Handler(i.request(p.policy, to, labels, i.endpoint(ctx, to)), i.h1Params(&i.Config.Inbound)))
+	svc := i.request(p.policy, to, labels, i.endpoint(ctx, to))
+	p.http1 = accepted(h1Handler(svc, i.h1Params(&i.Config.Inbound)))
+	p.http2 = accepted(h2Handler(svc, i.h2Params(&i.Config.Inbound)))
 	p.opaque = i.opaque(p.policy, accepted, to)
 	return p, nil
 }
@@ -136,7 +142,7 @@ func (i *inbound) request(p *policy.Policy, to portKey, labels telemetry.Labels,
 
 // endpoint sends requests to the application.
 func (i *inbound) endpoint(ctx context.Context, to portKey) stack.Service {
-	return i.peers[to.named].client(ctx, discover.Endpoint{Addr: to.addr}, nil).Do
+	return i.peers[to.named].client(ctx, discover.Endpoint{Addr: to.addr}, nil).do
 }
 
 // opaque sends bytes to the application.

@@ -12,6 +12,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 )
@@ -77,11 +78,15 @@ func (o *outbound) find(ctx context.Context, c *stack.Conn, to destination) erro
 // connection can only be reset.
 func (o *outbound) undiscovered(ctx context.Context, c *stack.Conn, why error) error {
 	d, err := l4.Detect(c, l4.DetectConfig{Timeout: o.Config.Outbound.DetectTimeout})
-	if err != nil || d.Protocol != l4.HTTP1 {
+	svc := l7.Rescue(o.answer(!o.Config.QuietErrors))(l7.Fail(why))
+	switch {
+	case err == nil && d.Protocol == l4.HTTP1:
+		_ = h1.Serve(ctx, c, svc, o.h1Params(&o.Config.Outbound))
+	case err == nil && d.Protocol == l4.HTTP2:
+		_ = h2.Serve(ctx, c, svc, o.h2Params(&o.Config.Outbound))
+	default:
 		return l4.Refuse(c, why)
 	}
-	svc := l7.Rescue(o.answer(!o.Config.QuietErrors))(l7.Fail(why))
-	_ = h1.Serve(ctx, c, svc, o.h1Params(&o.Config.Outbound))
 	return why
 }
 
@@ -89,17 +94,19 @@ func (o *outbound) undiscovered(ctx context.Context, c *stack.Conn, why error) e
 type logical struct {
 	profile atomic.Pointer[profiles.Profile]
 	detect  func(*stack.Conn) (l4.Detection, error)
-	http    stack.Handler
+	http1   stack.Handler
+	http2   stack.Handler
 	opaque  stack.Handler
 }
 
-// serve tells HTTP from the rest, unless the control plane already has. HTTP/2 is
-// carried as bytes until its codec is built.
+// serve tells HTTP from the rest, unless the control plane already has.
 func (l *logical) serve(ctx context.Context, c *stack.Conn) error {
 	switch p := l.profile.Load(); p.Protocol {
 	case profiles.HTTP1:
-		return l.http(ctx, c)
-	case profiles.HTTP2, profiles.GRPC, profiles.Opaque:
+		return l.http1(ctx, c)
+	case profiles.HTTP2, profiles.GRPC:
+		return l.http2(ctx, c)
+	case profiles.Opaque:
 		return l.opaque(ctx, c)
 	case profiles.TLS:
 		return l4.Refuse(c, fmt.Errorf("TLS routes of %s: %w", p.Name, errUnserved))
@@ -110,7 +117,9 @@ func (l *logical) serve(ctx context.Context, c *stack.Conn) error {
 		_ = c.Close()
 		return err
 	case d.Protocol == l4.HTTP1:
-		return l.http(ctx, c)
+		return l.http1(ctx, c)
+	case d.Protocol == l4.HTTP2:
+		return l.http2(ctx, c)
 	default:
 		return l.opaque(ctx, c)
 	}
@@ -123,7 +132,8 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 		http:   newBackends(ctx, o.Config.Outbound.DiscoveryIdle, o.backend(to.named)),
 		opaque: newBackends(ctx, o.Config.Outbound.DiscoveryIdle, o.opaqueBackend(to.named)),
 	}
-	d.routes = profiles.NewRouter(func(rt *profiles.Route, rule *profiles.Rule) stack.Service { return o.route(d, rt, rule) })
+	build := func(rt *profiles.Route, rule *profiles.Rule) stack.Service { return o.route(d, rt, rule) }
+	d.routes1, d.routes2 = profiles.NewRouter(build), profiles.NewRouter(build)
 	d.opaqueRoutes = profiles.NewRouter(func(rt *profiles.Route, rule *profiles.Rule) stack.Handler { return o.opaqueRoute(d, rt, rule) })
 	err := o.discover(ctx, to.Target, func(p *profiles.Profile) {
 		d.update(p)
@@ -135,7 +145,8 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 	p := l.profile.Load()
 	accepted := o.Metrics.Accepted(telemetry.Outbound.Labels().Join(targetLabels(to.Target)).Join(telemetry.Loopback.Labels()))
 	l.detect = o.detect(telemetry.Outbound, parentLabels(p.Parent), o.Config.Outbound.DetectTimeout)
-	l.http = accepted(h1Handler(o.request(to.Target, p, l7.Routed(d.routes)), o.h1Params(&o.Config.Outbound)))
+	l.http1 = accepted(h1Handler(o.request(to.Target, p, l7.Routed(d.routes1)), o.h1Params(&o.Config.Outbound)))
+	l.http2 = accepted(h2Handler(o.request(to.Target, p, l7.Routed(d.routes2)), o.h2Params(&o.Config.Outbound)))
 	l.opaque = accepted(l4.Routed(d.opaqueRoutes))
 	return l, nil
 }
@@ -203,14 +214,14 @@ func (o *outbound) backend(named bool) func(context.Context, profiles.Backend) (
 // endpoint is what the requests to one endpoint meet.
 func (o *outbound) endpoint(named bool, authority string) balance.Build[stack.Service] {
 	return func(ctx context.Context, e discover.Endpoint, changed func()) (stack.Service, func() bool) {
-		client := o.peers[named].client(ctx, e, changed)
+		p := o.peers[named].client(ctx, e, changed)
 		return stack.Chain(
 			l7.OverrideAuthority(e.Authority),
 			l7.RequireID(e),                                  // above Requests: what is refused here is no request to the endpoint
 			o.Metrics.Requests(endpointLabels(e, authority)), // below the balancer, to count tries
 			l7.StripPeerErrors,
 			l7.Named("endpoint "+e.Addr.String()),
-		)(client.Do), client.Ready
+		)(p.do), p.ready
 	}
 }
 

@@ -1,36 +1,45 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // peers owns the connections to servers. Backends that have an endpoint in common
 // share those to it.
 type peers struct {
-	params h1.Params
-	dial   func(discover.Endpoint) stack.Dialer
+	http1 h1.Params
+	http2 func(discover.HTTP2Params) h2.Params
+	dial  func(discover.Endpoint) stack.Dialer
 
 	mu   sync.Mutex
 	held map[discover.Endpoint]*peer
 }
 
-// A peer is the client side of one endpoint.
+// A peer is the client side of one endpoint: a pool for each version of HTTP, and
+// what sends a request by the one that is right for it.
 type peer struct {
-	pool  *h1.Pool
+	http1 *h1.Pool
+	http2 *h2.Pool
+	do    stack.Service
 	end   context.CancelFunc
-	users map[*func()]struct{} // whom to tell when the pool's readiness has changed
+	users map[*func()]struct{} // whom to tell when the pools' readiness has changed
 }
 
-// client returns what sends requests to e until ctx is done. changed is called
-// when it may have become ready, or unready.
-func (ps *peers) client(ctx context.Context, e discover.Endpoint, changed func()) *h1.Pool {
+func (p *peer) ready() bool { return p.http1.Ready() && p.http2.Ready() }
+
+// client returns what sends requests to e until ctx is done. changed is called when
+// it may have become ready, or unready.
+func (ps *peers) client(ctx context.Context, e discover.Endpoint, changed func()) *peer {
 	key := e
 	key.Weight, key.Zone, key.Labels = 0, 0, "" // no connection depends on them
 	ps.mu.Lock()
@@ -42,14 +51,21 @@ func (ps *peers) client(ctx context.Context, e discover.Endpoint, changed func()
 	user := &changed
 	p.users[user] = struct{}{}
 	context.AfterFunc(ctx, func() { ps.leave(key, p, user) })
-	return p.pool
+	return p
 }
 
 // open is called with mu held.
 func (ps *peers) open(key, e discover.Endpoint) *peer {
 	ctx, end := context.WithCancel(context.Background())
 	p := &peer{end: end, users: make(map[*func()]struct{})}
-	p.pool = h1.NewPool(ctx, ps.dial(e), ps.params, func() { ps.tell(p) })
+	tell := func() { ps.tell(p) }
+	p.http1 = h1.NewPool(ctx, ps.dial(e), ps.http1, tell)
+	p.http2 = h2.NewPool(ctx, ps.dial(e), ps.http2(e.HTTP2), tell)
+	send1 := p.http1.Do
+	if e.Hint == discover.HTTP2 { // its own proxy takes HTTP/1 out again
+		send1 = l7.Carry(p.http1.Do, p.http2.Do)
+	}
+	p.do = l7.ByVersion(send1, p.http2.Do)
 	if ps.held == nil {
 		ps.held = make(map[discover.Endpoint]*peer)
 	}
@@ -105,5 +121,47 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		MaxIdle:     d.Pool.MaxIdle,
 		Backoff:     pauses(d.Connect.Backoff),
 		Reasons:     d == &c.Outbound && !c.QuietErrors,
+	}
+}
+
+// h2Params are what the connections of one direction are held to, its clients' by
+// what they are told.
+func (p *Proxy) h2Params(d *Direction) h2.Params {
+	c, http2 := &p.Config, &d.HTTP2
+	return h2.Params{
+		HeadTime:          c.HTTP.HeadTime,
+		HeadBytes:         c.HTTP.HeadBytes,
+		Fields:            c.HTTP.HeadFields,
+		Continue:          c.HTTP.Continue,
+		DrainTime:         c.HTTP.DrainTime,
+		StreamWindow:      http2.StreamWindow,
+		ConnWindow:        http2.ConnWindow,
+		MaxStreams:        http2.MaxStreams,
+		MaxFrameSize:      http2.MaxFrameSize,
+		MaxSendBuffer:     http2.MaxSendBuffer,
+		KeepAliveInterval: http2.KeepAliveInterval,
+		KeepAliveTimeout:  http2.KeepAliveTimeout, KeepAliveWhileIdle: true,
+		Leaving:   p.leaving.Load,
+		Scheduler: &p.scheduler,
+	}
+}
+
+// h2Client returns what connections to servers are held to: as configured, unless
+// the control plane has a word on the endpoint.
+func (p *Proxy) h2Client(d *Direction) func(discover.HTTP2Params) h2.Params {
+	base := p.h2Params(d)
+	base.StreamWindow, base.ConnWindow = p.Config.HTTP2.StreamWindow, p.Config.HTTP2.ConnWindow
+	base.MaxFrameSize, base.MaxSendBuffer, base.MaxStreams = 0, 0, 0
+	base.KeepAliveInterval, base.KeepAliveTimeout, base.KeepAliveWhileIdle = 0, 0, false
+	base.Leaving = nil
+	base.Backoff = pauses(d.Connect.Backoff)
+	return func(e discover.HTTP2Params) h2.Params {
+		own := base
+		own.StreamWindow = cmp.Or(e.StreamWindow, base.StreamWindow)
+		own.ConnWindow = cmp.Or(e.ConnWindow, base.ConnWindow)
+		own.MaxFrameSize, own.MaxSendBuffer = e.MaxFrameSize, int(e.MaxSendBuffer)
+		own.KeepAliveInterval, own.KeepAliveTimeout = e.KeepAliveInterval, e.KeepAliveTimeout
+		own.KeepAliveWhileIdle = e.KeepAliveWhileIdle
+		return own
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
@@ -33,6 +34,8 @@ type Proxy struct {
 	// Destination and Policy are the control plane's services, to say why they
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
+
+	scheduler h2.Scheduler // of all HTTP/2 connections
 
 	leaving atomic.Bool // clients are asked to leave: the lame-duck time has begun
 }
@@ -56,8 +59,9 @@ func (p *Proxy) outbound() *outbound {
 	o.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		o.peers[named] = &peers{
-			params: p.h1Params(&p.Config.Outbound),
-			dial:   func(e discover.Endpoint) stack.Dialer { return o.connect(e, "", named) },
+			http1: p.h1Params(&p.Config.Outbound),
+			http2: p.h2Client(&p.Config.Outbound),
+			dial:  func(e discover.Endpoint) stack.Dialer { return o.connect(e, "", named) },
 		}
 	}
 	return o
@@ -78,8 +82,9 @@ func (p *Proxy) inbound() *inbound {
 	i.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		i.peers[named] = &peers{
-			params: p.h1Params(&p.Config.Inbound),
-			dial:   func(e discover.Endpoint) stack.Dialer { return i.connect(portKey{e.Addr, named}) },
+			http1: p.h1Params(&p.Config.Inbound),
+			http2: p.h2Client(&p.Config.Inbound),
+			dial:  func(e discover.Endpoint) stack.Dialer { return i.connect(portKey{e.Addr, named}) },
 		}
 	}
 	return i
@@ -152,7 +157,12 @@ func (p *Proxy) dialConfig(d *Direction, named bool) l4.DialConfig {
 	}
 }
 
-// h1Handler answers the requests on each connection with svc.
+// h1Handler answers the requests of HTTP/1 on each connection with svc.
 func h1Handler(svc stack.Service, p h1.Params) stack.Handler {
 	return func(ctx context.Context, c *stack.Conn) error { return h1.Serve(ctx, c, svc, p) }
+}
+
+// h2Handler answers the requests of HTTP/2 on each connection with svc.
+func h2Handler(svc stack.Service, p h2.Params) stack.Handler {
+	return func(ctx context.Context, c *stack.Conn) error { return h2.Serve(ctx, c, svc, p) }
 }

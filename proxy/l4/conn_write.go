@@ -48,3 +48,13 @@ func (c *Conn) writable(fd uintptr) bool {
 	}
 	return true
 }
+
+// TryWrite writes as much of p as fits without waiting, which may be nothing.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.begin(p, false)
+	err := c.flush()
+	c.out.p = nil // it is the caller's
+	return c.out.n, err
+}

@@ -17,6 +17,7 @@ type Header struct {
 type field struct {
 	name, value string
 	parsed      bool
+	sensitive   bool
 }
 
 // Len returns the number of fields.
@@ -81,8 +82,17 @@ func (h *Header) Add(name, value string) {
 // AddParsed is Add for a codec's parser, which has seen that name is a token and
 // value has no control characters: who writes the field need not look again.
 func (h *Header) AddParsed(name, value string) {
-	h.fields = append(h.fields, field{name, value, true})
+	h.fields = append(h.fields, field{name: name, value: value, parsed: true})
 }
+
+// AddSensitive is AddParsed for a field that HPACK's tables must not hold, here
+// and at every hop that it passes (RFC 7541, section 7.1.3).
+func (h *Header) AddSensitive(name, value string) {
+	h.fields = append(h.fields, field{name: name, value: value, parsed: true, sensitive: true})
+}
+
+// Sensitive reports whether the i-th field came by AddSensitive.
+func (h *Header) Sensitive(i int) bool { return h.fields[i].sensitive }
 
 // Set makes value the only one of name. It stands where the first one stood.
 func (h *Header) Set(name, value string) {

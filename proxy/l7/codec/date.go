@@ -1,0 +1,25 @@
+package codec
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A Date is the date field's value, made anew once a second.
+type Date struct{ now atomic.Pointer[date] }
+
+type date struct {
+	second int64
+	text   string
+}
+
+// At returns the value for t.
+func (d *Date) At(t time.Time) string {
+	s := t.Unix()
+	now := d.now.Load()
+	if now == nil || now.second != s {
+		now = &date{s, t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+		d.now.Store(now)
+	}
+	return now.text
+}

@@ -1,0 +1,383 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A client is a Pool's side of one connection.
+type client struct {
+	conn    *conn
+	pool    *Pool
+	changed bool // SETTINGS or GOAWAY have come in this batch; the reader's own
+}
+
+func newClient(p *Pool, nc *stack.Conn) *client {
+	cl := &client{pool: p}
+	cl.conn = newConn(nc, &p.params)
+	cl.conn.client = cl
+	return cl
+}
+
+// run receives until the connection is over.
+func (cl *client) run() {
+	c := cl.conn
+	alive := startKeepAlive(c)
+	defer alive.stop()
+	err := cl.why(c.read())
+	c.end(err)
+	cl.pool.drop(cl)
+	var ce *connError
+	if errors.As(err, &ce) {
+		c.farewell(err)
+	}
+	c.nc.Failed(err)
+	c.close()
+}
+
+// why is what the streams are told that the end of the connection cuts short.
+func (cl *client) why(err error) error {
+	c := cl.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ce *connError
+	switch {
+	case c.err != nil:
+		return c.err
+	case errors.As(err, &ce):
+		return &codec.ResponseError{Reason: err.Error()}
+	case errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	default:
+		return err
+	}
+}
+
+// tell has those look again who wait for room on a connection.
+func (cl *client) tell() {
+	if cl.changed {
+		cl.changed = false
+		cl.pool.changed()
+	}
+}
+
+// freed is told that there is one stream less. The caller holds mu.
+func (cl *client) freed() {
+	c := cl.conn
+	if c.away && len(c.streams) == 0 {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // to end the reader
+	}
+	if cl.pool.waiting.Load() > 0 {
+		go cl.pool.changed()
+	}
+}
+
+// usable reports whether a stream may be begun. The caller holds mu.
+func (c *conn) usable() bool {
+	return !c.away && c.err == nil && c.werr == nil && c.newest < maxStreamID-2 && len(c.streams) < int(c.peer.maxStreams)
+}
+
+// open finds what a header block is for. The caller holds mu.
+func (cl *client) open(b *block, st *stream) error {
+	c := cl.conn
+	switch {
+	case st == nil && c.isIdle(b.id):
+		return &connError{stack.ProtocolError, "HEADERS of a stream that nobody has begun"}
+	case st == nil || st.recvErr != nil:
+		b.discard()
+	case st.recvEnd:
+		b.discard()
+		return c.failStream(st, stack.StreamClosed, "HEADERS after the stream's end")
+	default:
+		cs := st.role.(*clientStream) //nolint:forcetypeassert // a client's streams are no others
+		if cs.answered {
+			b.trailers(c)
+			return nil
+		}
+		c.scratch.Reset()
+		b.response, b.to, b.done = cs, &c.scratch, cl.response
+	}
+	return nil
+}
+
+// response takes a response's head, or an interim one.
+func (cl *client) response(b *block) error {
+	c, st := cl.conn, b.response
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams[b.id] != &st.stream {
+		return nil
+	}
+	status, why := b.badResponse()
+	switch {
+	case why != "":
+		return c.failStream(&st.stream, stack.ProtocolError, why)
+	case status < 200:
+		if st.addInterim(status); len(st.interims) > maxInterims {
+			return c.failStream(&st.stream, stack.EnhanceYourCalm, "too many interim responses")
+		}
+	default:
+		st.answer(b, status)
+		if b.end && st.length > 0 {
+			return c.failStream(&st.stream, stack.ProtocolError, wrongLength)
+		}
+		if b.end {
+			st.length = 0
+			st.endRecv()
+		}
+	}
+	c.touch(&st.stream)
+	return nil
+}
+
+// A clientStream is one request and its response.
+type clientStream struct {
+	stream
+	resp  stack.Response
+	req   *stack.Request
+	send  sender
+	whole bool // all of the content went with the head
+
+	firstChunk []byte // what was at hand of the content, to be sent again if nobody has looked at it
+	pump       *pump
+
+	// What follows is guarded by c.mu.
+
+	answered bool
+	interims []interim
+	goOn     bool // the content that waits for 100 may go
+}
+
+type interim struct {
+	status int
+	header stack.Header
+}
+
+// addInterim is called with mu held.
+func (st *clientStream) addInterim(status int) {
+	st.interims = append(st.interims, interim{status, st.c.scratch.Clone()})
+	if status == 100 {
+		st.goOn = true
+		st.wr.wake()
+	}
+}
+
+// answer is called with mu held.
+func (st *clientStream) answer(b *block, status int) {
+	st.answered, st.goOn = true, true
+	st.wr.wake()
+	st.resp.Version, st.resp.Status = stack.HTTP2, status
+	st.resp.Header, st.c.scratch = st.c.scratch, st.resp.Header
+	st.length = b.length
+	switch {
+	case st.req.Method == "HEAD", status == 204, status == 304:
+		st.length = 0
+	case st.req.Method == "CONNECT" && status/100 == 2:
+		st.resp.Tunnel = true
+	}
+}
+
+// news implements role.
+func (st *clientStream) news() { st.rd.wake() }
+
+// prepare makes st ready to send r, and takes what is at hand of its content.
+func (st *clientStream) prepare(ctx context.Context, r *stack.Request) error {
+	if err := checkHead(r); err != nil {
+		return err
+	}
+	length, err := declared(&r.Header)
+	if err != nil {
+		return err
+	}
+	if size, known := r.Body.Size(); known && length < 0 && size > 0 {
+		length = size
+	}
+	st.req, st.pump = r, nil
+	st.send = sender{body: r.Body, left: length}
+	if !waitsFor100(r) && r.Body.AtHand() {
+		if err := st.send.pull(ctx); err != nil {
+			return err
+		}
+	}
+	st.firstChunk = st.send.chunk
+	return nil
+}
+
+// waitsFor100 reports whether r's content is to be sent only once it is asked for.
+func waitsFor100(r *stack.Request) bool { return r.Header.Has("expect") && r.Method != "CONNECT" }
+
+// checkHead looks at what goes into pseudo-fields: not all of it has come by a parser
+// of HTTP/2.
+func checkHead(r *stack.Request) error {
+	if r.Method == "" || !codec.All(r.Method, codec.Token) || !codec.All(r.Scheme, codec.Token) ||
+		!codec.All(r.Authority, codec.Target) || !codec.All(r.Path, codec.Target) {
+		return fmt.Errorf("request head cannot be written: %s %s %s", codec.Quoted(r.Method), codec.Quoted(r.Authority), codec.Quoted(r.Path))
+	}
+	return checkFields(&r.Header)
+}
+
+// begin sends the head on a stream of cl's, with what is at hand. It reports whether
+// cl has taken it.
+func (st *clientStream) begin(cl *client) bool {
+	c := cl.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.usable() {
+		return false
+	}
+	if c.newest == 0 {
+		c.newest = 1
+	} else {
+		c.newest += 2
+	}
+	st.stream.start(c, c.newest)
+	st.answered, st.goOn, st.interims = false, false, st.interims[:0]
+	st.send.st, st.send.chunk = &st.stream, st.firstChunk
+	st.writeHead()
+	_, _ = st.send.push() // an error is the stream's too
+	st.whole = st.sendEnd
+	return true
+}
+
+// writeHead is called with mu held.
+func (st *clientStream) writeHead() {
+	c, r := st.c, st.req
+	end := st.send.end && len(st.send.chunk) == 0 && st.send.last()
+	mark := c.beginBlock()
+	c.enc.field(":method", r.Method)
+	if r.Method != "CONNECT" {
+		c.enc.field(":scheme", schemeOf(r))
+		c.enc.field(":path", pathOf(r))
+	}
+	authority := r.Authority
+	if authority != "" {
+		c.enc.field(":authority", authority)
+	}
+	if r.Version == stack.HTTP2 && r.Header.Get("host") == authority || r.Method == "CONNECT" {
+		c.enc.fields(&r.Header, ofHopOrHost)
+	} else {
+		c.enc.fields(&r.Header, ofHop)
+	}
+	c.endBlock(&st.stream, mark, end)
+	if end {
+		st.endSend()
+	}
+}
+
+func ofHopOrHost(name, value string) bool { return name == "host" || ofHop(name, value) }
+
+func schemeOf(r *stack.Request) string {
+	if r.Scheme == "" {
+		return "http"
+	}
+	return strings.ToLower(r.Scheme)
+}
+
+// pathOf returns what goes as :path, which is never empty.
+func pathOf(r *stack.Request) string {
+	switch {
+	case r.Path == "" && r.Method == "OPTIONS":
+		return "*"
+	case r.Path == "":
+		return "/"
+	case r.Path[0] == '?':
+		return "/" + r.Path
+	default:
+		return r.Path
+	}
+}
+
+// await waits for the response's head, and sends the content meanwhile.
+func (st *clientStream) await(ctx context.Context) (*stack.Response, error) {
+	if !st.whole {
+		st.startPump()
+	}
+	c := st.c
+	for {
+		c.mu.Lock()
+		err := c.until(ctx, &st.rd, st.hasNews)
+		interims := st.interims
+		st.interims = nil
+		answered, lost := st.answered, st.recvErr
+		c.mu.Unlock()
+		for i := range interims {
+			if st.req.Interim != nil {
+				st.req.Interim(interims[i].status, &interims[i].header)
+			}
+		}
+		switch {
+		case answered:
+			st.resp.Body = st
+			return &st.resp, nil
+		case err != nil:
+			return nil, err
+		case lost != nil:
+			return nil, st.lost(lost)
+		}
+	}
+}
+
+// hasNews is called with mu held.
+func (st *clientStream) hasNews() bool {
+	return st.answered || st.recvErr != nil || len(st.interims) > 0
+}
+
+// lost says where, and whether a request whose connection was lost may be sent again.
+func (st *clientStream) lost(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrNoAnswer
+	}
+	return fmt.Errorf("server %s: %w", st.c.nc.RemoteAddr(), err)
+}
+
+// again reports whether the request may be sent once more.
+func (st *clientStream) again(err error) bool {
+	return errors.Is(err, stack.ErrUnsent) && (st.pump == nil || !st.pump.pulled)
+}
+
+// Size implements stack.Body.
+func (st *clientStream) Size() (int64, bool) { return max(st.length, 0), st.length >= 0 }
+
+// Next implements stack.Body.
+func (st *clientStream) Next(ctx context.Context) ([]byte, error) {
+	chunk, err := st.stream.Next(ctx)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("server %s: %w", st.c.nc.RemoteAddr(), ErrTruncated)
+	}
+	return chunk, err
+}
+
+// Close implements stack.Body: it ends the exchange.
+func (st *clientStream) Close(cause error) error {
+	if st.req == nil {
+		return nil
+	}
+	pool := st.c.client.pool
+	st.end(cause)
+	_ = st.req.Body.Close(nil)
+	pool.recycle(st)
+	return nil
+}
+
+// end ends the stream on whichever side it is not over, and the pump with it.
+func (st *clientStream) end(cause error) {
+	if cause == nil {
+		cause = errOver
+	}
+	c := st.c
+	c.mu.Lock()
+	st.closeRecv()
+	if !st.recvEnd && st.recvErr == nil || !st.sendEnd && st.sendErr == nil {
+		c.reset(&st.stream, codeOf(cause, stack.Cancel))
+		st.fail(cause)
+	}
+	c.mu.Unlock()
+	st.pump.stop()
+}

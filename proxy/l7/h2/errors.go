@@ -1,0 +1,72 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A connError ends a connection: the peer is told its code and reason by GOAWAY.
+type connError struct {
+	code   stack.ErrCode
+	reason string
+}
+
+func (e *connError) Error() string { return fmt.Sprintf("HTTP/2 connection: %s: %s", e.code, e.reason) }
+
+// A goAwayError is why a stream, or a connection, ended by the peer's GOAWAY.
+type goAwayError struct {
+	code   stack.ErrCode
+	reason string // the peer's
+}
+
+func (e *goAwayError) Error() string {
+	if e.reason == "" {
+		return "peer ended the connection: " + e.code.String()
+	}
+	return fmt.Sprintf("peer ended the connection: %s: %s", e.code, codec.Quoted(e.reason))
+}
+
+// What ends a connection or an exchange.
+var (
+	// ErrNoAnswer means that a connection was lost on which a request had been
+	// sent, without an answer. The request may have been executed.
+	ErrNoAnswer = errors.New("server closed the connection without an answer")
+	// ErrTruncated means that a connection was lost amid a body.
+	ErrTruncated = errors.New("connection was lost before the body's end")
+	// ErrKeepAlive means that the peer has not answered a PING in time.
+	ErrKeepAlive = errors.New("peer does not answer keepalive pings")
+
+	errOver    = errors.New("exchange is over")
+	errDrained = errors.New("connection is over")
+)
+
+// codeOf returns the code by which a stream is reset for cause.
+func codeOf(cause error, other stack.ErrCode) stack.ErrCode {
+	var reset *stack.ResetError
+	switch {
+	case errors.As(cause, &reset):
+		return reset.Code
+	case errors.Is(cause, codec.ErrClientGone), errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded):
+		return stack.Cancel
+	default:
+		return other
+	}
+}
+
+// A spent error is one whose request is not to be sent again, although its cause
+// may say that no peer has seen it: something of its body is gone.
+type spent struct{ cause error }
+
+func (e *spent) Error() string { return e.cause.Error() }
+
+// Is hides stack.ErrUnsent, and nothing else.
+func (e *spent) Is(target error) bool {
+	return target != stack.ErrUnsent && errors.Is(e.cause, target)
+}
+
+// As finds what is in the cause.
+func (e *spent) As(target any) bool { return errors.As(e.cause, target) }

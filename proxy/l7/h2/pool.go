@@ -1,0 +1,256 @@
+package h2
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A Pool sends requests to one server over few connections, each shared by many: a
+// further one is opened when the server's limit of streams is reached on those that
+// there are.
+type Pool struct {
+	dial   stack.Dialer
+	params Params
+	ctx    context.Context //nolint:containedctx // of the connections' lives
+	state  *codec.Dialling
+
+	conns   atomic.Pointer[[]*client] // never changed, but replaced
+	waiting atomic.Int32              // requests that wait for room
+
+	mu      sync.Mutex // guards what follows, and the replacing of conns
+	dialing *dialing   // in hand, or nil
+	news    chan struct{}
+	free    []*clientStream
+	closed  bool
+}
+
+// A dialing is one attempt that all who need it share.
+type dialing struct {
+	done chan struct{}
+	err  error
+}
+
+// maxConns bounds a Pool's connections; beyond it requests wait for room.
+const maxConns = 256
+
+// NewPool returns a Pool of connections from dial. When ctx is done they take no
+// more requests, and each is closed when its last is over. changed, which may be
+// nil, is called when what Ready reports may have changed.
+func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *Pool {
+	pool := &Pool{dial: dial, params: p, ctx: ctx, state: codec.NewDialling(p.Backoff, changed), news: make(chan struct{})}
+	pool.conns.Store(&[]*client{})
+	context.AfterFunc(ctx, pool.close)
+	return pool
+}
+
+// Ready reports whether it makes sense to call Do: not from a failed dial until its
+// pause is over, unless there is a connection. It costs little.
+func (p *Pool) Ready() bool { return p.state.Ready() || len(*p.conns.Load()) > 0 }
+
+// Do is a stack.Service. What is at hand of the content goes with the head; the rest
+// follows from a goroutine of its own, so that the server may answer before it has
+// read all.
+//
+// A server that certainly has not begun on the request, as it says by GOAWAY or by
+// REFUSED_STREAM, is the one failure that Do may hide, by tries on other
+// connections or again. Its other errors name what failed. Those of them that wrap
+// stack.ErrUnsent leave the request as it was.
+func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error) {
+	if len(*p.conns.Load()) == 0 { // before anything of the content is spent
+		if err := p.more(ctx); err != nil {
+			return nil, err
+		}
+	}
+	st := p.stream()
+	if err := st.prepare(ctx, r); err != nil {
+		p.recycle(st)
+		return nil, err
+	}
+	for tries := 1; ; tries++ {
+		if err := p.begin(ctx, st); err != nil {
+			return nil, p.fail(st, err)
+		}
+		resp, err := st.await(ctx)
+		if err == nil {
+			return resp, nil
+		}
+		st.end(err)
+		if !st.again(err) || tries == maxTries {
+			return nil, p.fail(st, err)
+		}
+	}
+}
+
+// maxTries bounds how often a request is sent whose server refuses to look at it.
+const maxTries = 3
+
+// fail makes err what Do returns of st, which is over.
+func (p *Pool) fail(st *clientStream, err error) error {
+	gone := st.send.spent
+	if p.recycle(st); gone {
+		return &spent{err}
+	}
+	return err
+}
+
+// begin sends st on a connection that has room for it, on a new one if need be.
+func (p *Pool) begin(ctx context.Context, st *clientStream) error {
+	for {
+		for _, cl := range *p.conns.Load() {
+			if st.begin(cl) {
+				return nil
+			}
+		}
+		if err := p.more(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// more waits until there may be room for another stream.
+func (p *Pool) more(ctx context.Context) error {
+	stack.Waiting(ctx)
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: %w", stack.ErrUnsent, errDrained)
+	}
+	news := p.news
+	conns := *p.conns.Load()
+	room, settled := look(conns)
+	if !room && settled && p.dialing == nil && len(conns) < maxConns {
+		p.startDial()
+	}
+	d := p.dialing
+	p.mu.Unlock()
+	switch {
+	case room:
+		return nil
+	case d == nil:
+		d = &dialing{} // whose end nobody waits for
+	}
+	select {
+	case <-d.done:
+		return d.err
+	case <-news:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// look reports whether there is room for a stream, and whether every connection
+// whose streams are exhausted has said how many it takes.
+func look(conns []*client) (room, settled bool) {
+	settled = true
+	for _, cl := range conns {
+		cl.conn.mu.Lock()
+		room = room || cl.conn.usable()
+		settled = settled && (cl.conn.settled || cl.conn.away)
+		cl.conn.mu.Unlock()
+	}
+	return room, settled
+}
+
+// startDial opens one connection for all who wait. It is not one request's, whose
+// client might leave. The caller holds mu.
+func (p *Pool) startDial() {
+	d := &dialing{done: make(chan struct{})}
+	p.dialing = d
+	go func() {
+		nc, err := p.dial(p.ctx, stack.HTTP2Session)
+		p.state.Dialled(p.ctx, err)
+		d.err = err
+		if err == nil {
+			p.add(nc)
+		}
+		p.mu.Lock()
+		p.dialing = nil
+		p.mu.Unlock()
+		close(d.done)
+	}()
+}
+
+// add takes a new connection into use.
+func (p *Pool) add(nc *stack.Conn) {
+	cl := newClient(p, nc)
+	cl.conn.greet()
+	p.mu.Lock()
+	if p.closed {
+		cl.conn.mu.Lock()
+		cl.conn.away = true
+		cl.freed()
+		cl.conn.mu.Unlock()
+	} else {
+		p.replace(append(slices.Clone(*p.conns.Load()), cl))
+	}
+	p.mu.Unlock()
+	go cl.run()
+}
+
+// drop forgets a connection that is over.
+func (p *Pool) drop(cl *client) {
+	p.mu.Lock()
+	p.replace(slices.DeleteFunc(slices.Clone(*p.conns.Load()), func(c *client) bool { return c == cl }))
+	p.mu.Unlock()
+	p.changed()
+}
+
+// replace is called with mu held.
+func (p *Pool) replace(conns []*client) { p.conns.Store(&conns) }
+
+// changed has those look again who wait for room.
+func (p *Pool) changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.news)
+	p.news = make(chan struct{})
+}
+
+// close lets each connection end with its last stream.
+func (p *Pool) close() {
+	p.state.Close()
+	p.mu.Lock()
+	p.closed = true
+	conns := *p.conns.Load()
+	p.mu.Unlock()
+	for _, cl := range conns {
+		cl.conn.mu.Lock()
+		cl.conn.away = true
+		cl.freed()
+		cl.conn.mu.Unlock()
+	}
+	p.changed()
+}
+
+// stream returns an object for one exchange.
+func (p *Pool) stream() *clientStream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		st := p.free[n-1]
+		p.free = p.free[:n-1]
+		return st
+	}
+	st := &clientStream{}
+	st.stream = newStream(st)
+	return st
+}
+
+func (p *Pool) recycle(st *clientStream) {
+	st.resp.Reset()
+	st.req, st.pump, st.firstChunk, st.send = nil, nil, nil, sender{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) < maxFree && !p.closed {
+		p.free = append(p.free, st)
+	}
+}

@@ -1,0 +1,139 @@
+package h2
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// The settings (RFC 9113, section 6.5.2).
+const (
+	settingTableSize uint16 = iota + 1
+	settingEnablePush
+	settingMaxStreams
+	settingInitialWindow
+	settingMaxFrameSize
+	settingMaxHeaderList
+)
+
+// settings are what a peer has said that it takes.
+type settings struct {
+	tableSize  uint32
+	maxStreams uint32
+	window     int64 // of a new stream
+	frameSize  int
+}
+
+// firstSettings hold until the peer has spoken. RFC 9113 has no limit on streams,
+// which no server means: beyond 100 of them a client of ours waits for its word.
+func firstSettings() settings {
+	return settings{tableSize: hpackTable, maxStreams: 100, window: firstWindow, frameSize: minFrameSize}
+}
+
+// apply reads one setting.
+func (s *settings) apply(id uint16, v uint32, server bool) error {
+	switch id {
+	case settingTableSize:
+		s.tableSize = v
+	case settingEnablePush:
+		if v > 1 || v == 1 && server {
+			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_ENABLE_PUSH is %d", v)}
+		}
+	case settingMaxStreams:
+		s.maxStreams = v
+	case settingInitialWindow:
+		if v > maxWindow {
+			return &connError{stack.FlowControlError, fmt.Sprintf("SETTINGS_INITIAL_WINDOW_SIZE is %d", v)}
+		}
+		s.window = int64(v)
+	case settingMaxFrameSize:
+		if v < minFrameSize || v > maxFrameSize {
+			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_MAX_FRAME_SIZE is %d", v)}
+		}
+		s.frameSize = int(v)
+	default: // unknown ones are ignored; so is the header list's size, which is advice
+	}
+	return nil
+}
+
+// appendSettings appends a SETTINGS frame with those that differ from the RFC's
+// first values, and what the connection's window is above its own.
+func (p *Params) appendSettings(b []byte, server bool) []byte {
+	start := len(b)
+	b = appendFrame(b, 0, frameSettings, 0, 0)
+	add := func(id uint16, v uint32) {
+		b = binary.BigEndian.AppendUint16(b, id)
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	if !server {
+		add(settingEnablePush, 0)
+	} else if p.MaxStreams > 0 {
+		add(settingMaxStreams, p.MaxStreams)
+	}
+	if p.streamWindow() != firstWindow {
+		add(settingInitialWindow, uint32(p.streamWindow()))
+	}
+	if p.frameSize() != minFrameSize {
+		add(settingMaxFrameSize, uint32(p.frameSize()))
+	}
+	add(settingMaxHeaderList, uint32(p.HeadBytes))
+	n := len(b) - start - frameHeader
+	b[start+1], b[start+2] = byte(n>>8), byte(n)
+	if more := p.connWindow() - firstWindow; more > 0 {
+		b = appendWindowUpdate(b, 0, int(more))
+	}
+	return b
+}
+
+// readSettings takes the peer's settings over and acknowledges them.
+func (c *conn) readSettings(f *frame) error {
+	switch {
+	case f.stream != 0:
+		return &connError{stack.ProtocolError, "SETTINGS on a stream"}
+	case f.has(flagAck) && len(f.content) > 0, len(f.content)%settingBytes != 0:
+		return &connError{stack.FrameSizeError, "SETTINGS of a wrong length"}
+	case f.has(flagAck):
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.peer
+	if !c.settled {
+		s.maxStreams = lastStream // the peer has spoken, and not of it yet
+	}
+	for b := f.content; len(b) > 0; b = b[settingBytes:] {
+		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.server != nil); err != nil {
+			return err
+		}
+	}
+	if err := c.growWindows(s.window - c.peer.window); err != nil {
+		return err
+	}
+	if s.tableSize != c.peer.tableSize {
+		c.enc.limit(s.tableSize)
+	}
+	c.peer, c.settled = s, true
+	c.buf = appendFrame(c.room(frameHeader), 0, frameSettings, flagAck, 0)
+	if c.client != nil {
+		c.client.changed = true
+	}
+	return nil
+}
+
+// growWindows changes what may be sent on each stream by by, which may be
+// negative. The caller holds mu.
+func (c *conn) growWindows(by int64) error {
+	if by == 0 {
+		return nil
+	}
+	for _, st := range c.streams {
+		if st.sendWindow += by; st.sendWindow > maxWindow {
+			return &connError{stack.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE takes a stream's window over its limit"}
+		}
+		if by > 0 {
+			st.wr.wake()
+		}
+	}
+	return nil
+}

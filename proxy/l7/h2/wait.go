@@ -1,0 +1,46 @@
+package h2
+
+import (
+	"context"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// A waiter is where one goroutine waits for news of its stream. A wake that comes
+// when nobody waits is not lost; many count as one. Whoever is woken looks for
+// itself whether there is what it has waited for.
+type waiter struct{ news chan struct{} }
+
+func newWaiter() waiter { return waiter{make(chan struct{}, 1)} }
+
+func (w waiter) wake() {
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+// Interrupt implements stack.Interrupter.
+func (w waiter) Interrupt() { w.wake() }
+
+// until waits until ready, which looks under mu, says so, or ctx is done. It returns
+// the cause if it is. It is entered, and left, with c.mu held.
+func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
+	if ready() {
+		return nil
+	}
+	c.mu.Unlock()
+	watch := stack.WatchFor(ctx, w)
+	defer watch.Stop()
+	for {
+		<-w.news
+		c.mu.Lock()
+		if ready() {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.mu.Unlock()
+	}
+}
