@@ -177,8 +177,8 @@ func TestResponsesKeepTheirVersion(t *testing.T) {
 		if tt.want != "" {
 			want = []string{tt.want}
 		}
-		if got := flat(&resp.Header); resp.Version != tt.version || !slices.Equal(got, want) {
-			t.Errorf("%s: %v %q; want %v %q", name, resp.Version, got, tt.version, want)
+		if got := flat(&resp.Header); resp.Version != tt.version || resp.Reason != "OK" || !slices.Equal(got, want) {
+			t.Errorf("%s: %v %s %q; want %v OK %q", name, resp.Version, resp.Reason, got, tt.version, want)
 		}
 	}
 }
