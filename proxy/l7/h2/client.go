@@ -16,7 +16,8 @@ import (
 type client struct {
 	conn    *conn
 	pool    *Pool
-	changed bool // SETTINGS or GOAWAY have come in this batch; the reader's own
+	changed bool            // SETTINGS or GOAWAY have come in this batch; the reader's own
+	free    []*clientStream // guarded by conn.mu
 }
 
 func newClient(p *Pool, nc *stack.Conn) *client {
@@ -91,9 +92,8 @@ func (cl *client) open(b *block, st *stream) error {
 	case st == nil && c.isIdle(b.id):
 		return &connError{stack.ProtocolError, "HEADERS of a stream that nobody has begun"}
 	case st == nil || st.recvErr != nil:
-		b.discard()
+		return nil // of a stream that was left
 	case st.recvEnd:
-		b.discard()
 		return c.failStream(st, stack.StreamClosed, "HEADERS after the stream's end")
 	default:
 		cs := st.role.(*clientStream) //nolint:forcetypeassert // a client's streams are no others
@@ -102,7 +102,7 @@ func (cl *client) open(b *block, st *stream) error {
 			return nil
 		}
 		c.scratch.Reset()
-		b.response, b.to, b.done = cs, &c.scratch, cl.response
+		b.response, b.to, b.kind = cs, &c.scratch, responseHead
 	}
 	return nil
 }
@@ -144,9 +144,7 @@ type clientStream struct {
 	req   *stack.Request
 	send  sender
 	whole bool // all of the content went with the head
-
-	firstChunk []byte // what was at hand of the content, to be sent again if nobody has looked at it
-	pump       *pump
+	pump  *pump
 
 	// What follows is guarded by c.mu.
 
@@ -187,8 +185,14 @@ func (st *clientStream) answer(b *block, status int) {
 // news implements role.
 func (st *clientStream) news() { st.rd.wake() }
 
-// prepare makes st ready to send r, and takes what is at hand of its content.
-func (st *clientStream) prepare(ctx context.Context, r *stack.Request) error {
+// An outgoing is a request on its way to a stream.
+type outgoing struct {
+	r    *stack.Request
+	send sender // with what was at hand of the content, to be sent again if nobody looks at it
+}
+
+// prepare looks at r, and takes what is at hand of its content.
+func (o *outgoing) prepare(ctx context.Context, r *stack.Request) error {
 	if err := checkHead(r); err != nil {
 		return err
 	}
@@ -199,15 +203,11 @@ func (st *clientStream) prepare(ctx context.Context, r *stack.Request) error {
 	if size, known := r.Body.Size(); known && length < 0 && size > 0 {
 		length = size
 	}
-	st.req, st.pump = r, nil
-	st.send = sender{body: r.Body, left: length}
-	if !waitsFor100(r) && r.Body.AtHand() {
-		if err := st.send.pull(ctx); err != nil {
-			return err
-		}
+	o.r, o.send = r, sender{body: r.Body, left: length}
+	if waitsFor100(r) || !r.Body.AtHand() {
+		return nil
 	}
-	st.firstChunk = st.send.chunk
-	return nil
+	return o.send.pull(ctx)
 }
 
 // waitsFor100 reports whether r's content is to be sent only once it is asked for.
@@ -223,27 +223,50 @@ func checkHead(r *stack.Request) error {
 	return checkFields(&r.Header)
 }
 
-// begin sends the head on a stream of cl's, with what is at hand. It reports whether
-// cl has taken it.
-func (st *clientStream) begin(cl *client) bool {
+// begin sends o on a stream of cl's, with what is at hand. It returns nil if cl can
+// take no stream.
+func (cl *client) begin(o *outgoing) *clientStream {
 	c := cl.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.usable() {
-		return false
+		return nil
 	}
 	if c.newest == 0 {
 		c.newest = 1
 	} else {
 		c.newest += 2
 	}
+	st := cl.newStream()
 	st.stream.start(c, c.newest)
-	st.answered, st.goOn, st.interims = false, false, st.interims[:0]
-	st.send.st, st.send.chunk = &st.stream, st.firstChunk
+	st.req, st.send = o.r, o.send
+	st.answered, st.goOn = false, false
+	st.send.st = &st.stream
 	st.writeHead()
 	_, _ = st.send.push() // an error is the stream's too
 	st.whole = st.sendEnd
-	return true
+	return st
+}
+
+// newStream is called with mu held.
+func (cl *client) newStream() *clientStream {
+	if n := len(cl.free); n > 0 {
+		st := cl.free[n-1]
+		cl.free = cl.free[:n-1]
+		return st
+	}
+	st := &clientStream{}
+	st.stream = newStream(st)
+	return st
+}
+
+// recycle is called with mu held, when nobody uses st any more.
+func (cl *client) recycle(st *clientStream) {
+	st.resp.Reset()
+	st.req, st.pump, st.interims, st.send = nil, nil, nil, sender{}
+	if len(cl.free) < maxFree {
+		cl.free = append(cl.free, st)
+	}
 }
 
 // writeHead is called with mu held.
@@ -337,11 +360,6 @@ func (st *clientStream) lost(err error) error {
 	return fmt.Errorf("server %s: %w", st.c.nc.RemoteAddr(), err)
 }
 
-// again reports whether the request may be sent once more.
-func (st *clientStream) again(err error) bool {
-	return errors.Is(err, stack.ErrUnsent) && (st.pump == nil || !st.pump.pulled)
-}
-
 // Size implements stack.Body.
 func (st *clientStream) Size() (int64, bool) { return max(st.length, 0), st.length >= 0 }
 
@@ -359,25 +377,30 @@ func (st *clientStream) Close(cause error) error {
 	if st.req == nil {
 		return nil
 	}
-	pool := st.c.client.pool
+	body := st.req.Body
 	st.end(cause)
-	_ = st.req.Body.Close(nil)
-	pool.recycle(st)
-	return nil
+	return body.Close(nil)
 }
 
-// end ends the stream on whichever side it is not over, and the pump with it.
-func (st *clientStream) end(cause error) {
+// end ends the exchange on whichever side it is not over, and the pump with it. It
+// reports whether something was taken of the content beyond what was at hand.
+func (st *clientStream) end(cause error) (pulled bool) {
 	if cause == nil {
 		cause = errOver
 	}
 	c := st.c
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	st.closeRecv()
 	if !st.recvEnd && st.recvErr == nil || !st.sendEnd && st.sendErr == nil {
 		c.reset(&st.stream, codeOf(cause, stack.Cancel))
 		st.fail(cause)
 	}
-	c.mu.Unlock()
-	st.pump.stop()
+	if st.pump != nil {
+		c.mu.Unlock()
+		pulled = st.pump.stop()
+		c.mu.Lock()
+	}
+	c.client.recycle(st)
+	return pulled
 }

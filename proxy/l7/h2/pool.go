@@ -2,6 +2,7 @@ package h2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,7 +27,6 @@ type Pool struct {
 	mu      sync.Mutex // guards what follows, and the replacing of conns
 	dialing *dialing   // in hand, or nil
 	news    chan struct{}
-	free    []*clientStream
 	closed  bool
 }
 
@@ -67,22 +67,24 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 			return nil, err
 		}
 	}
-	st := p.stream()
-	if err := st.prepare(ctx, r); err != nil {
-		p.recycle(st)
+	var o outgoing
+	if err := o.prepare(ctx, r); err != nil {
 		return nil, err
 	}
 	for tries := 1; ; tries++ {
-		if err := p.begin(ctx, st); err != nil {
-			return nil, p.fail(st, err)
+		st, err := p.begin(ctx, &o)
+		if err != nil {
+			return nil, o.failed(err)
 		}
 		resp, err := st.await(ctx)
 		if err == nil {
 			return resp, nil
 		}
-		st.end(err)
-		if !st.again(err) || tries == maxTries {
-			return nil, p.fail(st, err)
+		if pulled := st.end(err); pulled {
+			return nil, &spent{err}
+		}
+		if !errors.Is(err, stack.ErrUnsent) || tries == maxTries {
+			return nil, o.failed(err)
 		}
 	}
 }
@@ -90,25 +92,24 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 // maxTries bounds how often a request is sent whose server refuses to look at it.
 const maxTries = 3
 
-// fail makes err what Do returns of st, which is over.
-func (p *Pool) fail(st *clientStream, err error) error {
-	gone := st.send.spent
-	if p.recycle(st); gone {
+// failed makes err what Do returns.
+func (o *outgoing) failed(err error) error {
+	if o.send.spent {
 		return &spent{err}
 	}
 	return err
 }
 
-// begin sends st on a connection that has room for it, on a new one if need be.
-func (p *Pool) begin(ctx context.Context, st *clientStream) error {
+// begin sends o on a connection that has room for it, on a new one if need be.
+func (p *Pool) begin(ctx context.Context, o *outgoing) (*clientStream, error) {
 	for {
 		for _, cl := range *p.conns.Load() {
-			if st.begin(cl) {
-				return nil
+			if st := cl.begin(o); st != nil {
+				return st, nil
 			}
 		}
 		if err := p.more(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -229,28 +230,4 @@ func (p *Pool) close() {
 		cl.conn.mu.Unlock()
 	}
 	p.changed()
-}
-
-// stream returns an object for one exchange.
-func (p *Pool) stream() *clientStream {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.free); n > 0 {
-		st := p.free[n-1]
-		p.free = p.free[:n-1]
-		return st
-	}
-	st := &clientStream{}
-	st.stream = newStream(st)
-	return st
-}
-
-func (p *Pool) recycle(st *clientStream) {
-	st.resp.Reset()
-	st.req, st.pump, st.firstChunk, st.send = nil, nil, nil, sender{}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.free) < maxFree && !p.closed {
-		p.free = append(p.free, st)
-	}
 }

@@ -77,12 +77,11 @@ func (p *pump) await() error {
 
 var errStopped = errors.New("content is not needed any more")
 
-// stop ends p, and waits for its end.
-func (p *pump) stop() {
-	if p == nil {
-		return
-	}
+// stop ends p, and waits for its end. It reports whether p has taken something of
+// the content.
+func (p *pump) stop() (pulled bool) {
 	p.x.End(errStopped)
 	p.st.wr.wake()
 	<-p.done
+	return p.pulled
 }

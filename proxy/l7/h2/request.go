@@ -32,7 +32,7 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(2|8) != 0 || !codec.ValidAuthority(p.authority)):
+	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || !codec.ValidAuthority(p.authority)):
 		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
 		return ""
@@ -61,7 +61,7 @@ func (b *block) badHost() string {
 		return "invalid host"
 	case b.mesh:
 		return ""
-	case b.pseudo.seen&4 == 0:
+	case b.pseudo.seen&seenAuthority == 0:
 		if !codec.ValidAuthority(b.host) {
 			return "invalid host"
 		}

@@ -171,16 +171,15 @@ func (s *server) open(b *block, st *stream) error {
 	case st != nil && !st.recvEnd && st.recvErr == nil:
 		b.trailers(c)
 	case st != nil && st.recvEnd:
-		b.discard()
 		return c.failStream(st, stack.StreamClosed, "HEADERS after the stream's end")
 	case st != nil, b.id <= c.newest && c.wasLeft(b.id):
-		b.discard()
+		return nil // of a stream that was left
 	case b.id%2 == 0:
 		return &connError{stack.ProtocolError, "client's stream has an even number"}
 	case b.id <= c.newest:
 		return &connError{stack.StreamClosed, "HEADERS of a stream that is over, or was passed over"}
 	case s.drained == leaving:
-		b.discard()
+		return nil // the client was told
 	default:
 		c.newest = b.id
 		return s.admit(b)
@@ -193,12 +192,11 @@ func (s *server) open(b *block, st *stream) error {
 func (s *server) admit(b *block) error {
 	c := s.conn
 	if most := int(c.params.MaxStreams); most > 0 && (len(c.streams) >= most || s.running >= most) {
-		b.discard()
 		return c.resetUnknown(b.id, stack.RefusedStream)
 	}
 	b.request = s.newStream()
 	b.to = &b.request.req.Header
-	b.done = s.request
+	b.kind = requestHead
 	return nil
 }
 
@@ -215,13 +213,13 @@ func (s *server) newStream() *serverStream {
 	return st
 }
 
-// maxFree is how many stream objects a connection keeps.
-const maxFree = 64
+// maxFree is how many stream objects a connection keeps. They stay with it: its
+// reader may still hold one that is over.
+const maxFree = 1024
 
 // recycle is called with mu held.
 func (s *server) recycle(st *serverStream) {
-	if len(s.free) < maxFree {
-		st.req.Reset()
+	if st.req.Reset(); len(s.free) < maxFree {
 		s.free = append(s.free, st)
 	}
 }
