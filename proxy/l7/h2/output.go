@@ -52,6 +52,9 @@ func (c *conn) flush() {
 		c.wrote(err)
 	}
 	c.writing = false
+	if c.err != nil { // farewell may wait for this
+		c.in.idle.wake()
+	}
 }
 
 // take returns what is to be written next. The caller holds mu.

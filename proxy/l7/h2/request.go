@@ -53,10 +53,14 @@ func (b *block) badTarget() string {
 // over HTTP/2 may well have both.
 func (b *block) badHost() string {
 	switch {
-	case b.hosts == 0 || b.mesh:
+	case b.hosts == 0:
 		return ""
 	case b.hosts > 1:
 		return "host twice"
+	case b.mesh && b.host != "" && !codec.ValidAuthority(b.host):
+		return "invalid host"
+	case b.mesh:
+		return ""
 	case b.pseudo.seen&seenAuthority == 0:
 		if !codec.ValidAuthority(b.host) {
 			return "invalid host"
