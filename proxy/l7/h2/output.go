@@ -52,6 +52,7 @@ func (c *conn) flush() {
 		c.wrote(err)
 	}
 	c.writing = false
+	c.in.idle.wake() // the last word may be waiting for a write by another connection's batch
 }
 
 // take returns what is to be written next. The caller holds mu.
