@@ -62,7 +62,7 @@ func (b *block) badHost() string {
 	case b.mesh, b.pseudo.seen&4 == 0 && !codec.ValidAuthority(b.host):
 		return "invalid host"
 	case b.pseudo.seen&4 == 0:
-		return ""
+		b.pseudo.authority = b.host
 	case !strings.EqualFold(b.host, b.pseudo.authority):
 		return "host is not :authority"
 	}
