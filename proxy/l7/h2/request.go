@@ -32,7 +32,7 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(2|8) != 0 || !codec.ValidAuthority(p.authority)):
+	case p.method == "CONNECT" && (p.seen&(2|8) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority)):
 		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
 		return ""
