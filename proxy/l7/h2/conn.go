@@ -157,7 +157,7 @@ func (c *conn) handle(f *frame) error {
 	if c.block.open && (f.kind != frameContinuation || f.stream != c.block.id) {
 		return &connError{stack.ProtocolError, "frame amid a header block"}
 	}
-	if !c.in.greeted && f.kind != frameSettings {
+	if !c.in.greeted && (f.kind != frameSettings || f.has(flagAck)) {
 		return &connError{stack.ProtocolError, "first frame is not SETTINGS"}
 	}
 	c.in.greeted = true
