@@ -210,6 +210,10 @@ func (c *conn) readData(f *frame) error {
 		c.giveBack(nil, size)
 		return c.lateData(f.stream, st)
 	}
+	if cs, ok := st.role.(*clientStream); ok && !cs.answered {
+		c.giveBack(nil, size)
+		return c.failStream(st, stack.ProtocolError, "DATA ahead of the response's head")
+	}
 	if st.recvLeft -= int64(size); st.recvLeft < 0 {
 		c.giveBack(nil, size)
 		return c.failStream(st, stack.FlowControlError, "DATA over the stream's window")
