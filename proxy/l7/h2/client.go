@@ -120,7 +120,7 @@ func (cl *client) response(b *block) error {
 	case why != "":
 		return c.failStream(&st.stream, stack.ProtocolError, why)
 	case status < 200:
-		if st.addInterim(status); len(st.interims) > maxInterims {
+		if st.addInterim(status); st.between > maxInterims {
 			return c.failStream(&st.stream, stack.EnhanceYourCalm, "too many interim responses")
 		}
 	default:
@@ -150,6 +150,7 @@ type clientStream struct {
 
 	answered bool
 	interims []interim
+	between  int  // interim responses so far
 	goOn     bool // the content that waits for 100 may go
 }
 
@@ -160,6 +161,7 @@ type interim struct {
 
 // addInterim is called with mu held.
 func (st *clientStream) addInterim(status int) {
+	st.between++
 	st.interims = append(st.interims, interim{status, st.c.scratch.Clone()})
 	if status == 100 {
 		st.goOn = true
@@ -240,7 +242,7 @@ func (cl *client) begin(o *outgoing) *clientStream {
 	st := cl.newStream()
 	st.stream.start(c, c.newest)
 	st.req, st.send = o.r, o.send
-	st.answered, st.goOn = false, false
+	st.answered, st.goOn, st.between = false, false, 0
 	st.send.st = &st.stream
 	st.writeHead()
 	_, _ = st.send.push() // an error is the stream's too
