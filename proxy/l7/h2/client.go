@@ -181,6 +181,7 @@ func (st *clientStream) answer(b *block, status int) {
 		st.length = 0
 	case st.req.Method == "CONNECT" && status/100 == 2:
 		st.resp.Tunnel = true
+		st.length = -1 // what it declares is to be ignored (RFC 9110, section 8.6)
 	}
 }
 
