@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -73,7 +72,7 @@ func (cl *client) tell() {
 func (cl *client) freed() {
 	c := cl.conn
 	if c.away && len(c.streams) == 0 {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // to end the reader
+		c.in.stop()
 	}
 	if cl.pool.waiting.Load() > 0 {
 		go cl.pool.changed()

@@ -66,12 +66,13 @@ type tryWriter interface {
 
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
-		nc: nc, params: p, sched: p.Scheduler, in: newInput(nc), dec: newDecoder(p), enc: newEncoder(),
+		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(p), enc: newEncoder(),
 		peer: firstSettings(), streams: make(map[uint32]*stream),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
 		resets: newBudget(orInt(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
 	}
+	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
 	c.dec.SetEmitFunc(c.emit)
 	c.sched.opened()

@@ -160,7 +160,7 @@ func (s *server) goAway() {
 // freed is told that there is one stream less. The caller holds mu.
 func (s *server) freed() {
 	if s.drained == leaving && len(s.conn.streams) == 0 {
-		_ = s.conn.nc.SetReadDeadline(time.Unix(1, 0))
+		s.conn.in.stop()
 	}
 }
 
