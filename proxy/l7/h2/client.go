@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
@@ -31,14 +32,17 @@ func (cl *client) run() {
 	c := cl.conn
 	alive := startKeepAlive(c)
 	defer alive.stop()
-	err := cl.why(c.read())
+	why := c.read()
+	err := cl.why(why)
 	c.end(err)
 	cl.pool.drop(cl)
 	var ce *connError
-	if errors.As(err, &ce) {
-		c.farewell(err)
+	if errors.As(why, &ce) {
+		c.farewell(why)
 	}
-	c.nc.Failed(err)
+	if !errors.Is(err, errDrained) {
+		c.nc.Failed(err)
+	}
 	c.close()
 }
 
@@ -53,6 +57,10 @@ func (cl *client) why(err error) error {
 		return c.err
 	case errors.As(err, &ce):
 		return &codec.ResponseError{Reason: err.Error()}
+	case c.in.stopped.Load():
+		return errDrained
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errLate
 	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
 	default:
