@@ -51,6 +51,7 @@ type conn struct {
 	recvWindow int64 // what the peer may still send
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
+	passed     uint32 // the last stream that a client began after it was told not to
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
 	err        error // why the connection is over
@@ -264,7 +265,7 @@ func (c *conn) isIdle(id uint32) bool {
 	if id%2 == 0 {
 		return true
 	}
-	return id > c.newest
+	return id > c.newest && id > c.passed
 }
 
 // touch has those who wait on st woken when the batch is over. The caller holds mu.

@@ -179,7 +179,7 @@ func (s *server) open(b *block, st *stream) error {
 	case b.id <= c.newest:
 		return &connError{stack.StreamClosed, "HEADERS of a stream that is over, or was passed over"}
 	case s.drained == leaving:
-		return nil // the client was told
+		c.passed = max(c.passed, b.id) // the client was told; what else it sends there is under way
 	default:
 		c.newest = b.id
 		return s.admit(b)

@@ -254,7 +254,7 @@ func (c *conn) lateData(id uint32, st *stream) error {
 		return c.failStream(st, stack.StreamClosed, "DATA after the stream's end")
 	case c.isIdle(id):
 		return &connError{stack.ProtocolError, "DATA of an idle stream"}
-	case c.client != nil, c.wasLeft(id):
+	case c.client != nil, id > c.newest, c.wasLeft(id):
 		return nil
 	default:
 		return c.resetUnknown(id, stack.StreamClosed)
