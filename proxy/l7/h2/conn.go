@@ -30,7 +30,6 @@ type conn struct {
 	touched  []*stream    // to be woken when the batch is over
 	control  budget
 	updates  budget
-	resets   budget
 	refusals budget
 
 	mu sync.Mutex // guards all that follows
@@ -54,6 +53,7 @@ type conn struct {
 	passed     uint32 // the last stream that a client began after it was told not to
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
+	resets     budget
 	err        error // why the connection is over
 	away       bool  // no further stream is to be begun
 	pinged     time.Time

@@ -455,6 +455,9 @@ func (st *serverStream) finish(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st.closeRecv()
+	if err == nil {
+		c.resets.earn(1)
+	}
 	switch {
 	case !st.sendEnd && st.sendErr == nil:
 		c.reset(&st.stream, codeOf(err, stack.InternalError))
