@@ -537,3 +537,5 @@ func ask(ctx context.Context, pl *h2.Pool, method, path string) (*stack.Response
 	r := &stack.Request{Version: stack.HTTP2, Method: method, Scheme: "http", Authority: "a.example", Path: path, Body: stack.Empty()}
 	return pl.Do(ctx, r)
 }
+
+func dialRaw(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
