@@ -50,7 +50,7 @@ type conn struct {
 	recvWindow int64 // what the peer may still send
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
-	passed     uint32 // the last stream that a client began after it was told not to
+	passed     uint32     // the last stream that a client began after it was told not to
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
 	resets     budget
