@@ -65,13 +65,17 @@ func Return(p []byte) {
 }
 
 // Append appends data to p, a borrowed buffer or nil, in a larger one if need be.
-func Append(p, data []byte) []byte {
-	if len(p)+len(data) > cap(p) {
-		grown := append(Borrow(max(len(p)+len(data), min(2*cap(p), Large))), p...)
-		if p != nil {
-			Return(p)
-		}
-		p = grown
+func Append(p, data []byte) []byte { return append(Grow(p, len(data)), data...) }
+
+// Grow returns p, a borrowed buffer or nil, with room for n bytes more, in a larger
+// buffer if need be.
+func Grow(p []byte, n int) []byte {
+	if len(p)+n <= cap(p) {
+		return p
 	}
-	return append(p, data...)
+	grown := append(Borrow(max(len(p)+n, min(2*cap(p), Large))), p...)
+	if p != nil {
+		Return(p)
+	}
+	return grown
 }

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -24,7 +22,7 @@ type conn struct {
 
 	// What follows is the reader's own.
 	in       input
-	dec      *hpack.Decoder
+	dec      decoder
 	block    block
 	scratch  stack.Header // what is decoded for a stream that somebody else has
 	touched  []*stream    // to be woken when the batch is over
@@ -67,7 +65,7 @@ type tryWriter interface {
 
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
-		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(p), enc: newEncoder(),
+		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(), enc: newEncoder(),
 		peer: firstSettings(), streams: make(map[uint32]*stream),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
@@ -75,7 +73,6 @@ func newConn(nc *stack.Conn, p *Params) *conn {
 	}
 	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
-	c.dec.SetEmitFunc(c.emit)
 	c.sched.opened()
 	return c
 }
@@ -381,6 +378,9 @@ func (c *conn) close() {
 		c.buf = nil
 	}
 	c.mu.Unlock()
+	if c.block.kept != nil {
+		codec.Return(c.block.kept)
+	}
 	c.sched.closed()
 }
 

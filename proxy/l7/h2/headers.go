@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -18,10 +16,13 @@ type block struct {
 	end  bool          // END_STREAM
 	to   *stack.Header // where its fields go; nil if nobody wants them
 
-	bytes, frames int // received
-	size, fields  int // decoded, as RFC 9113, section 6.5.2 counts
-	large         bool
-	malformed     string // why the block is; empty while it is not
+	kept         []byte // of a block that came in pieces; borrowed
+	frames       int    // in which it came
+	size, fields int    // decoded, as RFC 9113, section 6.5.2 counts
+	mostBytes    int
+	mostFields   int
+	large        bool
+	malformed    string // why the block is; empty while it is not
 
 	pseudo  pseudo
 	regular bool // a field that is not a pseudo-field has come
@@ -48,8 +49,8 @@ const (
 
 // pseudo holds the fields that only HTTP/2 has (RFC 9113, section 8.3).
 type pseudo struct {
-	seen                                              uint8
-	method, scheme, authority, path, protocol, status string
+	seen                                    uint8
+	method, scheme, authority, path, status string
 }
 
 const priorityBytes = 5
@@ -74,11 +75,13 @@ func (c *conn) readHeaders(f *frame) error {
 		}
 		f.content = f.content[priorityBytes:]
 	}
-	c.block = block{open: true, id: f.stream, end: f.has(flagEndStream), length: -1, malformed: malformed}
+	c.block = block{
+		open: true, id: f.stream, end: f.has(flagEndStream), length: -1, malformed: malformed,
+		mostBytes: c.params.HeadBytes, mostFields: c.params.Fields,
+	}
 	if err := c.openBlock(&c.block); err != nil {
 		return err
 	}
-	c.dec.SetEmitEnabled(true)
 	return c.fragment(f)
 }
 
@@ -108,24 +111,36 @@ const maxFragments = 64
 
 func (c *conn) blockBytes() int { return 3 * max(c.params.HeadBytes, minFrameSize) }
 
-// fragment decodes a part of the block, or its end.
+// fragment decodes the block, once it is whole. What came in pieces is put together
+// first.
 func (c *conn) fragment(f *frame) error {
 	b := &c.block
-	b.bytes += len(f.content)
-	if b.frames++; b.frames > maxFragments || b.bytes > c.blockBytes() {
+	if b.frames++; b.frames > maxFragments || len(b.kept)+len(f.content) > c.blockBytes() {
 		return calm("header block is too long")
 	}
-	_, err := c.dec.Write(f.content)
-	if err == nil && f.has(flagEndHeaders) {
-		err = c.dec.Close()
+	whole := f.has(flagEndHeaders)
+	if b.frames > 1 || !whole {
+		b.kept = codec.Append(b.kept, f.content)
 	}
-	if err != nil {
-		return &connError{stack.CompressionError, err.Error()}
-	}
-	if !f.has(flagEndHeaders) {
+	if !whole {
 		return nil
 	}
 	b.open = false
+	if b.frames == 1 {
+		return c.decode(f.content)
+	}
+	err := c.decode(b.kept)
+	codec.Return(b.kept)
+	b.kept = nil
+	return err
+}
+
+// decode gives the block to what it is for.
+func (c *conn) decode(p []byte) error {
+	b := &c.block
+	if err := c.dec.decode(p, b); err != nil {
+		return &connError{stack.CompressionError, err.Error()}
+	}
 	switch b.kind {
 	case requestHead:
 		return c.server.request(b)
@@ -138,113 +153,7 @@ func (c *conn) fragment(f *frame) error {
 	}
 }
 
-// emit is called by the decoder for each field. What a block holds is counted before
-// it is kept: a table entry costs its sender a byte each time.
-func (c *conn) emit(f hpack.HeaderField) {
-	b := &c.block
-	b.size += int(f.Size())
-	b.fields++
-	if b.size > c.params.HeadBytes || b.fields > c.params.Fields {
-		b.large = true
-		c.dec.SetEmitEnabled(false)
-	}
-	if b.large || b.to == nil || b.malformed != "" {
-		return
-	}
-	if len(f.Name) > 0 && f.Name[0] == ':' {
-		b.addPseudo(f.Name, f.Value)
-		return
-	}
-	b.regular = true
-	b.add(f)
-}
-
-// add keeps a field that is not a pseudo-field.
-func (b *block) add(f hpack.HeaderField) {
-	if why := b.check(f.Name, f.Value); why != "" {
-		b.malformed = why
-		return
-	}
-	if f.Sensitive {
-		b.to.AddSensitive(f.Name, f.Value)
-		return
-	}
-	b.to.AddParsed(f.Name, f.Value)
-}
-
-// check says what is wrong with a field (RFC 9113, sections 8.2 and 8.2.2), and
-// notes those that say something of the message.
-func (b *block) check(name, value string) string {
-	if name == "" || !codec.All(name, codec.Lower) {
-		return "invalid field name " + codec.Quoted(name)
-	}
-	if !codec.All(value, codec.Value) || value != "" && (isBlank(value[0]) || isBlank(value[len(value)-1])) {
-		return "invalid value of " + codec.Quoted(name)
-	}
-	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-		return name + " is not for HTTP/2"
-	case "te":
-		if value != "trailers" {
-			return "te is not \"trailers\""
-		}
-	case "content-length":
-		n, ok := codec.ParseLength(value)
-		if !ok || b.length >= 0 {
-			return "invalid content-length " + codec.Quoted(value)
-		}
-		b.length = n
-	case "host":
-		b.hosts++
-		b.host = value
-	case "l5d-orig-proto":
-		b.mesh = true
-	case "expect":
-		b.expects = value == "100-continue"
-	}
-	return ""
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// addPseudo keeps a pseudo-field: each at most once, and ahead of all others.
-func (b *block) addPseudo(name, value string) {
-	p := &b.pseudo
-	var to *string
-	bit := uint8(0)
-	switch name {
-	case ":method":
-		to, bit = &p.method, 1
-	case ":scheme":
-		to, bit = &p.scheme, 2
-	case ":authority":
-		to, bit = &p.authority, 4
-	case ":path":
-		to, bit = &p.path, 8
-	case ":protocol":
-		to, bit = &p.protocol, 16
-	case ":status":
-		to, bit = &p.status, 32
-	}
-	switch {
-	case to == nil:
-		b.malformed = "unknown pseudo-field " + codec.Quoted(name)
-	case b.regular:
-		b.malformed = "pseudo-field after a field"
-	case p.seen&bit != 0:
-		b.malformed = "pseudo-field twice: " + name
-	default:
-		*to = value
-		p.seen |= bit
-	}
-}
-
-const (
-	requestPseudo  = 1 | 2 | 4 | 8
-	responsePseudo = 32
-)
-
-// trailers is the end of a block that comes after a body.
+// readTrailers ends a body with the block that came after it.
 func (c *conn) readTrailers(b *block) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -121,7 +121,7 @@ func (c *conn) relieve() error {
 func (c *conn) beginBlock() (mark int) {
 	b := c.room(512)
 	mark = len(b)
-	c.enc.out = appendFrame(b, 0, frameHeaders, 0, 0)
+	c.enc.begin(appendFrame(b, 0, frameHeaders, 0, 0))
 	return mark
 }
 
@@ -131,8 +131,7 @@ func (c *conn) endBlock(st *stream, mark int, end bool) {
 	if end {
 		flags = flagEndStream
 	}
-	b := c.enc.out
-	c.enc.out = nil
+	b := c.enc.end()
 	n := len(b) - mark - frameHeader
 	if n <= c.peer.frameSize {
 		appendFrame(b[:mark], n, frameHeaders, flags|flagEndHeaders, st.id)

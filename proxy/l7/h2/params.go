@@ -35,7 +35,6 @@ type Params struct {
 }
 
 const (
-	hpackTable     = 4096       // bytes, both ways: RFC 9113's first value
 	defaultSendBuf = 256 << 10  // bytes
 	flushAt        = 32 << 10   // bytes, from which on nobody else's flush is waited for
 	maxInterims    = 16         // 1xx responses ahead of a final one

@@ -32,7 +32,7 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(2|8) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority)):
+	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority)):
 		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
 		return ""
@@ -59,9 +59,9 @@ func (b *block) badHost() string {
 		return "host twice"
 	case b.mesh && (b.host == "" || codec.ValidAuthority(b.host)):
 		return ""
-	case b.mesh, b.pseudo.seen&4 == 0 && !codec.ValidAuthority(b.host):
+	case b.mesh, b.pseudo.seen&seenAuthority == 0 && !codec.ValidAuthority(b.host):
 		return "invalid host"
-	case b.pseudo.seen&4 == 0:
+	case b.pseudo.seen&seenAuthority == 0:
 		b.pseudo.authority = b.host
 	case !strings.EqualFold(b.host, b.pseudo.authority):
 		return "host is not :authority"

@@ -87,16 +87,24 @@ func (st *stream) trailers(h *stack.Header) error {
 		return err
 	}
 	c := st.c
-	mark := c.beginBlock()
-	c.enc.fields(h, trailerSkips)
-	if len(c.enc.out) == mark+frameHeader { // nothing was left of it
-		c.buf, c.enc.out = c.enc.out[:mark], nil
+	if !anyTrailer(h) {
 		c.appendData(st, nil, true)
 		return nil
 	}
+	mark := c.beginBlock()
+	c.enc.fields(h, trailerSkips)
 	c.endBlock(st, mark, true)
 	st.endSend()
 	return nil
+}
+
+func anyTrailer(h *stack.Header) bool {
+	for name := range h.All() {
+		if !forbiddenTrailer(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // run sends the body to its end, at the pace at which it comes and the peer takes it.

@@ -215,7 +215,7 @@ func (s *server) newStream() *serverStream {
 
 // maxFree is how many stream objects a connection keeps. They stay with it: its
 // reader may still hold one that is over.
-const maxFree = 128
+const maxFree = 1024
 
 // recycle is called with mu held.
 func (s *server) recycle(st *serverStream) {

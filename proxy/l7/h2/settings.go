@@ -111,7 +111,7 @@ func (c *conn) readSettings(f *frame) error {
 		return err
 	}
 	if s.tableSize != c.peer.tableSize {
-		c.enc.limit(s.tableSize)
+		c.enc.setLimit(s.tableSize)
 	}
 	c.peer, c.settled = s, true
 	c.buf = appendFrame(c.room(frameHeader), 0, frameSettings, flagAck, 0)

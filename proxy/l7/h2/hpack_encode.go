@@ -1,0 +1,200 @@
+package h2
+
+import (
+	"hash/maphash"
+	"unsafe"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
+)
+
+// An encoder encodes the header blocks that go out on one connection.
+//
+// Most fields that it is given were decoded from the table of some other connection,
+// and will be again: their strings are the same, not only equal. So it remembers,
+// by where a value lies, which entry of its own table it was last; equal strings
+// that lie in the same place cost no look at their bytes.
+type encoder struct {
+	table  table
+	recent [64]recent // by where the value lies
+	seed   maphash.Seed
+	limit  int // bytes, that the peer's decoder takes
+	least  int // that it has been since the last block
+	out    []byte
+}
+
+// A recent is a field that was seen lately, and the number of its entry.
+type recent struct {
+	name, value string
+	number      uint64 // of the dynamic table; or, if static, of that
+	static      bool
+}
+
+func newEncoder() *encoder {
+	return &encoder{table: table{most: hpackTable}, seed: maphash.MakeSeed(), limit: hpackTable, least: hpackTable}
+}
+
+// setLimit obeys the peer's table size, up to our own.
+func (e *encoder) setLimit(size uint32) {
+	e.limit = int(min(size, hpackTable))
+	e.least = min(e.least, e.limit)
+}
+
+// begin begins a block at the end of out, which the encoder has until end.
+func (e *encoder) begin(out []byte) {
+	e.out = out
+	if e.least < e.table.most {
+		e.number(0x20, 5, uint64(e.least))
+		e.table.resize(e.least)
+	}
+	if e.limit != e.table.most {
+		e.number(0x20, 5, uint64(e.limit))
+		e.table.resize(e.limit)
+	}
+	e.least = e.limit
+}
+
+func (e *encoder) end() []byte {
+	out := e.out
+	e.out = nil
+	return out
+}
+
+// fields writes each field but those that skip names. They must have been checked.
+func (e *encoder) fields(h *stack.Header, skip func(name, value string) bool) {
+	for i := range h.Len() {
+		name, value := h.At(i)
+		switch {
+		case skip(name, value):
+		case h.Sensitive(i):
+			e.literal(0x10, 4, e.nameIndex(name), name, value)
+		default:
+			e.field(name, value)
+		}
+	}
+}
+
+// field writes one field.
+func (e *encoder) field(name, value string) {
+	r := &e.recent[slot(value)]
+	if r.name != name || r.value != value || !r.static && !e.table.live(r.number) {
+		if !e.find(r, name, value) {
+			return
+		}
+	}
+	if r.static {
+		e.number(0x80, 7, r.number)
+		return
+	}
+	e.number(0x80, 7, staticCount+e.table.inserted-r.number+1)
+}
+
+// slot is where a value that lies there is remembered.
+func slot(value string) uintptr {
+	at := uintptr(unsafe.Pointer(unsafe.StringData(value)))
+	return (at>>4 ^ at>>10) % 64
+}
+
+// find looks for the field in both tables, and remembers it. If it is in neither it
+// writes it, and reports that.
+func (e *encoder) find(r *recent, name, value string) bool {
+	first := staticNames[name]
+	for i := first; i > 0 && i <= staticCount && static[i].name == name; i++ {
+		if static[i].value == value {
+			*r = recent{name, value, uint64(i), true}
+			return true
+		}
+	}
+	hash := e.hash(name, value)
+	named := uint64(first)
+	for i := 1; i <= e.table.count; i++ {
+		in := e.table.at(uint64(i))
+		if in.hash == hash && in.name == name && in.value == value {
+			*r = recent{name, value, e.table.inserted - uint64(i) + 1, false}
+			return true
+		}
+		if named == 0 && in.name == name {
+			named = staticCount + uint64(i)
+		}
+	}
+	if !worthKeeping(name, value) || len(name)+len(value)+entryOverhead > e.table.most/2 {
+		e.literal(0, 4, named, name, value)
+		return false
+	}
+	e.literal(0x40, 6, named, name, value)
+	e.table.insert(entry{name: name, value: value, hash: hash})
+	*r = recent{name, value, e.table.inserted, false}
+	return false
+}
+
+func (e *encoder) hash(name, value string) uint32 {
+	return uint32(maphash.String(e.seed, value))*31 + uint32(len(name))
+}
+
+// nameIndex returns the index of some entry of that name, or 0.
+func (e *encoder) nameIndex(name string) uint64 { return uint64(staticNames[name]) }
+
+// worthKeeping reports whether a field is likely to come again: one that is not
+// would only drive others out of the table.
+func worthKeeping(name, value string) bool {
+	switch name {
+	case ":path":
+		return len(value) <= 128 && !hasQuery(value)
+	case "content-length", "age", "etag", "last-modified", "if-modified-since", "if-none-match", "location", "content-range", "range",
+		"set-cookie", "traceparent", "tracestate", "x-request-id", "grpc-timeout", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid":
+		return false
+	}
+	return true
+}
+
+func hasQuery(path string) bool {
+	for i := range len(path) {
+		if path[i] == '?' {
+			return true
+		}
+	}
+	return false
+}
+
+// literal writes a field whose value is spelled out, and the name too if no entry
+// has it.
+func (e *encoder) literal(first byte, bits uint, index uint64, name, value string) {
+	e.number(first, bits, index)
+	if index == 0 {
+		e.text(name)
+	}
+	e.text(value)
+}
+
+// number writes a number behind the first bits (RFC 7541, section 5.1).
+func (e *encoder) number(first byte, bits uint, n uint64) {
+	e.need(12)
+	most := uint64(1)<<bits - 1
+	if n < most {
+		e.out = append(e.out, first|byte(n))
+		return
+	}
+	e.out = append(e.out, first|byte(most))
+	for n -= most; n >= 0x80; n >>= 7 {
+		e.out = append(e.out, 0x80|byte(n))
+	}
+	e.out = append(e.out, byte(n))
+}
+
+// text writes a string, in Huffman's code if that is shorter.
+func (e *encoder) text(s string) {
+	if n := hpack.HuffmanEncodeLength(s); n < uint64(len(s)) {
+		e.number(0x80, 7, n)
+		e.need(int(n))
+		e.out = hpack.AppendHuffmanString(e.out, s)
+		return
+	}
+	e.number(0, 7, uint64(len(s)))
+	e.need(len(s))
+	e.out = append(e.out, s...)
+}
+
+// need makes room for n bytes, in a borrowed buffer.
+func (e *encoder) need(n int) { e.out = codec.Grow(e.out, n) }
