@@ -43,7 +43,7 @@ func (b *budget) fill() {
 const (
 	controlBurst, controlRate = 10_000, 2_000 // PING, SETTINGS, PRIORITY, empty DATA, unknown frames
 	updateBurst, updateRate   = 20_000, 10_000
-	resetBurst, resetRate     = 200, 20 // streams that the client gave up unanswered
+	resetBurst, resetRate     = 200, 20 // streams that the client gave up; each that it does not earns one more
 	refuseBurst, refuseRate   = 500, 50 // streams that had to be reset here
 )
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -32,14 +32,17 @@ func (cl *client) run() {
 	c := cl.conn
 	alive := startKeepAlive(c)
 	defer alive.stop()
-	err := cl.why(c.read())
+	why := c.read()
+	err := cl.why(why)
 	c.end(err)
 	cl.pool.drop(cl)
 	var ce *connError
-	if errors.As(err, &ce) {
-		c.farewell(err)
+	if errors.As(why, &ce) {
+		c.farewell(why)
 	}
-	c.nc.Failed(err)
+	if !errors.Is(err, errDrained) {
+		c.nc.Failed(err)
+	}
 	c.close()
 }
 
@@ -54,6 +57,10 @@ func (cl *client) why(err error) error {
 		return c.err
 	case errors.As(err, &ce):
 		return &codec.ResponseError{Reason: err.Error()}
+	case c.in.stopped.Load():
+		return errDrained
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errLate
 	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
 	default:
@@ -73,7 +80,7 @@ func (cl *client) tell() {
 func (cl *client) freed() {
 	c := cl.conn
 	if c.away && c.streams.count == 0 {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // to end the reader
+		c.in.stop()
 	}
 	if cl.pool.waiting.Load() > 0 {
 		go cl.pool.changed()
@@ -120,7 +127,7 @@ func (cl *client) response(b *block) error {
 	case why != "":
 		return c.failStream(&st.stream, stack.ProtocolError, why)
 	case status < 200:
-		if st.addInterim(status); len(st.interims) > maxInterims {
+		if st.addInterim(status); st.between > maxInterims {
 			return c.failStream(&st.stream, stack.EnhanceYourCalm, "too many interim responses")
 		}
 	default:
@@ -150,6 +157,7 @@ type clientStream struct {
 
 	answered bool
 	interims []interim
+	between  int  // interim responses so far
 	goOn     bool // the content that waits for 100 may go
 }
 
@@ -160,6 +168,7 @@ type interim struct {
 
 // addInterim is called with mu held.
 func (st *clientStream) addInterim(status int) {
+	st.between++
 	st.interims = append(st.interims, interim{status, st.c.scratch.Clone()})
 	if status == 100 {
 		st.goOn = true
@@ -179,6 +188,7 @@ func (st *clientStream) answer(b *block, status int) {
 		st.length = 0
 	case st.req.Method == "CONNECT" && status/100 == 2:
 		st.resp.Tunnel = true
+		st.length = -1 // what it declares is to be ignored (RFC 9110, section 8.6)
 	}
 }
 
@@ -240,7 +250,7 @@ func (cl *client) begin(o *outgoing) *clientStream {
 	st := cl.newStream()
 	st.stream.start(c, c.newest)
 	st.req, st.send = o.r, o.send
-	st.answered, st.goOn = false, false
+	st.answered, st.goOn, st.between = false, false, 0
 	st.send.st = &st.stream
 	st.writeHead()
 	_, _ = st.send.push() // an error is the stream's too

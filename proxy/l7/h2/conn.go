@@ -28,7 +28,6 @@ type conn struct {
 	touched  []news       // whom to wake when the batch is over
 	control  budget
 	updates  budget
-	resets   budget
 	refusals budget
 
 	mu sync.Mutex // guards all that follows
@@ -49,8 +48,10 @@ type conn struct {
 	recvWindow int64 // what the peer may still send
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
+	passed     uint32     // the last stream that a client began after it was told not to
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
+	resets     budget
 	err        error // why the connection is over
 	away       bool  // no further stream is to be begun
 	pinged     time.Time
@@ -64,12 +65,13 @@ type tryWriter interface {
 
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
-		nc: nc, params: p, sched: p.Scheduler, in: newInput(nc), dec: newDecoder(), enc: newEncoder(),
+		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(), enc: newEncoder(),
 		peer:       firstSettings(),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
 		resets: newBudget(orInt(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
 	}
+	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
 	c.sched.opened()
 	return c
@@ -154,7 +156,7 @@ func (c *conn) handle(f *frame) error {
 	if c.block.open && (f.kind != frameContinuation || f.stream != c.block.id) {
 		return &connError{stack.ProtocolError, "frame amid a header block"}
 	}
-	if !c.in.greeted && f.kind != frameSettings {
+	if !c.in.greeted && (f.kind != frameSettings || f.has(flagAck)) {
 		return &connError{stack.ProtocolError, "first frame is not SETTINGS"}
 	}
 	c.in.greeted = true
@@ -260,7 +262,7 @@ func (c *conn) isIdle(id uint32) bool {
 	if id%2 == 0 {
 		return true
 	}
-	return id > c.newest
+	return id > c.newest && id > c.passed
 }
 
 // News are what a batch has brought for one stream.

@@ -40,6 +40,7 @@ var (
 	// ErrKeepAlive means that the peer has not answered a PING in time.
 	ErrKeepAlive = errors.New("peer does not answer keepalive pings")
 
+	errLate    = errors.New("server's SETTINGS, or its header block, did not come in time")
 	errOver    = errors.New("exchange is over")
 	errDrained = errors.New("connection is over")
 )

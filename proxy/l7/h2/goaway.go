@@ -61,6 +61,7 @@ func (c *conn) readGoAway(f *frame) error {
 		c.err = why
 	}
 	c.client.changed = true
+	c.client.freed() // it may have no streams at all
 	return nil
 }
 

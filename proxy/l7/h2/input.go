@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
@@ -24,11 +25,20 @@ type input struct {
 	timed   bool       // a deadline is set
 	greeted bool       // a first frame has come
 	idle    waiter     // for the one who waits for the last write
+	stopped atomic.Bool
 }
 
-func newInput(c *stack.Conn) input {
-	late, _ := c.Conn.(lateReader)
-	return input{c: c, late: late, idle: newWaiter()}
+// init makes in the input of c.
+func (in *input) init(c *stack.Conn) {
+	in.c, in.idle = c, newWaiter()
+	in.late, _ = c.Conn.(lateReader)
+}
+
+// stop makes a fill that is in hand, and every later one, fail by its deadline. Any
+// goroutine may call it.
+func (in *input) stop() {
+	in.stopped.Store(true)
+	_ = in.c.SetReadDeadline(time.Unix(1, 0))
 }
 
 // partial returns the type of the frame that has begun and not ended; frameData if
@@ -50,6 +60,9 @@ func (in *input) fill(within time.Duration) error {
 		}
 		in.timed = within > 0
 		_ = in.c.SetReadDeadline(deadline)
+		if in.stopped.Load() {
+			in.stop() // it may have come between
+		}
 	}
 	if in.r == in.w && in.late != nil && !in.c.Unread() {
 		return in.wait()

@@ -52,9 +52,7 @@ func (c *conn) flush() {
 		c.wrote(err)
 	}
 	c.writing = false
-	if c.err != nil { // farewell may wait for this
-		c.in.idle.wake()
-	}
+	c.in.idle.wake() // the last word may be waiting for a write by another connection's batch
 }
 
 // take returns what is to be written next. The caller holds mu.

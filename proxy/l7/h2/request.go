@@ -32,7 +32,7 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || !codec.ValidAuthority(p.authority)):
+	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority)):
 		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
 		return ""
@@ -50,22 +50,19 @@ func (b *block) badTarget() string {
 
 // badHost refuses a host that is not the authority: who reads one and who reads the
 // other would not agree. One that is the same is dropped. HTTP/1 that is carried
-// over HTTP/2 may well have both.
+// over HTTP/2 may well have both, but neither twice nor with what HTTP/1 would refuse.
 func (b *block) badHost() string {
 	switch {
 	case b.hosts == 0:
 		return ""
 	case b.hosts > 1:
 		return "host twice"
-	case b.mesh && b.host != "" && !codec.ValidAuthority(b.host):
+	case b.mesh && (b.host == "" || codec.ValidAuthority(b.host)):
+		return ""
+	case b.mesh, b.pseudo.seen&seenAuthority == 0 && !codec.ValidAuthority(b.host):
 		return "invalid host"
-	case b.mesh:
-		return ""
 	case b.pseudo.seen&seenAuthority == 0:
-		if !codec.ValidAuthority(b.host) {
-			return "invalid host"
-		}
-		return ""
+		b.pseudo.authority = b.host
 	case !strings.EqualFold(b.host, b.pseudo.authority):
 		return "host is not :authority"
 	}

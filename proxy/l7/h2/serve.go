@@ -160,7 +160,7 @@ func (s *server) goAway() {
 // freed is told that there is one stream less. The caller holds mu.
 func (s *server) freed() {
 	if s.drained == leaving && s.conn.streams.count == 0 {
-		_ = s.conn.nc.SetReadDeadline(time.Unix(1, 0))
+		s.conn.in.stop()
 	}
 }
 
@@ -179,7 +179,7 @@ func (s *server) open(b *block, st *stream) error {
 	case b.id <= c.newest:
 		return &connError{stack.StreamClosed, "HEADERS of a stream that is over, or was passed over"}
 	case s.drained == leaving:
-		return nil // the client was told
+		c.passed = max(c.passed, b.id) // the client was told; what else it sends there is under way
 	default:
 		c.newest = b.id
 		return s.admit(b)
@@ -448,6 +448,9 @@ func (st *serverStream) finish(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st.closeRecv()
+	if err == nil {
+		c.resets.earn(1)
+	}
 	switch {
 	case !st.sendEnd && st.sendErr == nil:
 		c.reset(&st.stream, codeOf(err, stack.InternalError))

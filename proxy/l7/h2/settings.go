@@ -32,12 +32,12 @@ func firstSettings() settings {
 }
 
 // apply reads one setting.
-func (s *settings) apply(id uint16, v uint32, server bool) error {
+func (s *settings) apply(id uint16, v uint32, byServer bool) error {
 	switch id {
 	case settingTableSize:
 		s.tableSize = v
 	case settingEnablePush:
-		if v > 1 || v == 1 && server {
+		if v > 1 || v == 1 && byServer {
 			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_ENABLE_PUSH is %d", v)}
 		}
 	case settingMaxStreams:
@@ -103,7 +103,7 @@ func (c *conn) readSettings(f *frame) error {
 		s.maxStreams = lastStream // the peer has spoken, and not of it yet
 	}
 	for b := f.content; len(b) > 0; b = b[settingBytes:] {
-		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.server != nil); err != nil {
+		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.client != nil); err != nil {
 			return err
 		}
 	}

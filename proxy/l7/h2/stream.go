@@ -211,6 +211,10 @@ func (c *conn) readData(f *frame) error {
 		c.giveBack(nil, size)
 		return c.lateData(f.stream, st)
 	}
+	if cs, ok := st.role.(*clientStream); ok && !cs.answered {
+		c.giveBack(nil, size)
+		return c.failStream(st, stack.ProtocolError, "DATA ahead of the response's head")
+	}
 	if st.recvLeft -= int64(size); st.recvLeft < 0 {
 		c.giveBack(nil, size)
 		return c.failStream(st, stack.FlowControlError, "DATA over the stream's window")
@@ -251,7 +255,7 @@ func (c *conn) lateData(id uint32, st *stream) error {
 		return c.failStream(st, stack.StreamClosed, "DATA after the stream's end")
 	case c.isIdle(id):
 		return &connError{stack.ProtocolError, "DATA of an idle stream"}
-	case c.client != nil, c.wasLeft(id):
+	case c.client != nil, id > c.newest, c.wasLeft(id):
 		return nil
 	default:
 		return c.resetUnknown(id, stack.StreamClosed)
