@@ -31,13 +31,14 @@ func firstSettings() settings {
 	return settings{tableSize: hpackTable, maxStreams: 100, window: firstWindow, frameSize: minFrameSize}
 }
 
-// apply reads one setting.
-func (s *settings) apply(id uint16, v uint32, server bool) error {
+// apply reads one setting. Only a client may ask for pushes, which it never gets: for
+// a server the setting has no meaning (RFC 9113, section 6.5.2).
+func (s *settings) apply(id uint16, v uint32, fromClient bool) error {
 	switch id {
 	case settingTableSize:
 		s.tableSize = v
 	case settingEnablePush:
-		if v > 1 || v == 1 && server {
+		if v > 1 || v == 1 && !fromClient {
 			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_ENABLE_PUSH is %d", v)}
 		}
 	case settingMaxStreams:
