@@ -32,6 +32,7 @@ type conn struct {
 	updates  budget
 	resets   budget
 	refusals budget
+	now      time.Time // when the batch in hand came; a server's only
 
 	mu sync.Mutex // guards all that follows
 
@@ -51,6 +52,7 @@ type conn struct {
 	recvWindow int64 // what the peer may still send
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
+	sent       int        // frames of header blocks and content, since it was last looked at
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
 	err        error // why the connection is over
@@ -132,6 +134,9 @@ func (c *conn) hurry() time.Duration {
 // batch handles every whole frame that is unread.
 func (c *conn) batch() error {
 	c.noteLife()
+	if c.server != nil {
+		c.now = time.Now()
+	}
 	for {
 		f, ok, err := c.in.next(c.params.frameSize())
 		if !ok || err != nil {
@@ -181,7 +186,7 @@ func (c *conn) handle(f *frame) error {
 
 // readControl handles the frames that cost the peer nothing, and are counted.
 func (c *conn) readControl(f *frame) error {
-	if !c.control.spend() {
+	if !c.afford(&c.control) {
 		return calm("too many control frames")
 	}
 	switch f.kind {
@@ -216,7 +221,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 	if len(f.content) != 4 {
 		return &connError{stack.FrameSizeError, "WINDOW_UPDATE of a wrong length"}
 	}
-	if !c.updates.spend() {
+	if !c.afford(&c.updates) {
 		return calm("too many WINDOW_UPDATE frames")
 	}
 	n := int64(f.content[0]&0x7f)<<24 | int64(f.content[1])<<16 | int64(f.content[2])<<8 | int64(f.content[3])
