@@ -15,6 +15,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -64,6 +65,10 @@ var answers = []answered{
 	{l7.ErrCarried, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h1.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h1.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrKeepAlive, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrGoAway, 502, stack.GRPCUnavailable, true, "i/o"},
 	{context.DeadlineExceeded, 504, stack.GRPCDeadlineExceeded, false, "response timeout"},
 	{io.EOF, 502, stack.GRPCUnavailable, true, "i/o"},
 	{net.ErrClosed, 502, stack.GRPCUnavailable, true, "i/o"},

@@ -13,6 +13,9 @@ import (
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -40,6 +43,11 @@ func TestAnswersOfGRPC(t *testing.T) {
 		{context.DeadlineExceeded, 504, "4", false},
 		{syscall.ECONNREFUSED, 502, "14", true},
 		{stack.ErrUnsent, 502, "14", true},
+		{h2.ErrNoAnswer, 502, "14", true},
+		{h2.ErrTruncated, 502, "14", true},
+		{h2.ErrGoAway, 502, "14", true},
+		{h2.ErrKeepAlive, 502, "14", true},
+		{&codec.ResponseError{}, 502, "14", true},
 		{errors.New("in no row"), 500, "13", true},
 		{&l7.Injected{Status: 418, GRPC: 9}, 418, "9", false},
 		{&l7.Injected{Status: 200, GRPC: 7}, 200, "7", false},
@@ -112,6 +120,16 @@ func TestAnswersOfCarriedRequests(t *testing.T) {
 	}
 	if kind := kindOf(err); kind != "i/o" {
 		t.Errorf("counted as %q", kind)
+	}
+}
+
+// TestClientsThatLeave: whichever version a client speaks, nobody has failed.
+func TestClientsThatLeave(t *testing.T) {
+	for _, gone := range []error{h1.ErrClientGone, codec.ErrClientGone} {
+		r, _ := asked(stack.HTTP11, false)
+		if resp, kind := quiet().answer(true)(r, fmt.Errorf("endpoint: %w", gone)), kindOf(gone); resp != nil || kind != "" {
+			t.Errorf("answered %v, and counted as %q", resp, kind)
+		}
 	}
 }
 
