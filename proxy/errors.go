@@ -69,6 +69,7 @@ var answers = []answered{
 	{h2.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h2.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h2.ErrKeepAlive, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrGoAway, 502, stack.GRPCUnavailable, true, "i/o"},
 	{context.DeadlineExceeded, 504, stack.GRPCDeadlineExceeded, false, "response timeout"},
 	{io.EOF, 502, stack.GRPCUnavailable, true, "i/o"},
 	{net.ErrClosed, 502, stack.GRPCUnavailable, true, "i/o"},

@@ -46,8 +46,9 @@ func TestAnswersOfGRPC(t *testing.T) {
 		{stack.ErrUnsent, 502, "14", true},
 		{h2.ErrNoAnswer, 502, "14", true},
 		{h2.ErrTruncated, 502, "14", true},
+		{h2.ErrGoAway, 502, "14", true},
 		{h2.ErrKeepAlive, 502, "14", true},
-		{&codec.ResponseError{Reason: "two lengths"}, 502, "14", true},
+		{&codec.ResponseError{}, 502, "14", true},
 		{errors.New("in no row"), 500, "13", true},
 		{&l7.Injected{Status: 418, GRPC: 9}, 418, "9", false},
 		{&l7.Injected{Status: 200, GRPC: 7}, 200, "7", false},
@@ -132,6 +133,16 @@ func TestAnswersOfCarriedRequests(t *testing.T) {
 	}
 	if kind := kindOf(err); kind != "i/o" {
 		t.Errorf("counted as %q", kind)
+	}
+}
+
+// TestClientsThatLeave: whichever version a client speaks, nobody has failed.
+func TestClientsThatLeave(t *testing.T) {
+	for _, gone := range []error{h1.ErrClientGone, codec.ErrClientGone} {
+		r, _ := asked(stack.HTTP11, false)
+		if resp, kind := quiet().answer(true)(r, fmt.Errorf("endpoint: %w", gone)), kindOf(gone); resp != nil || kind != "" {
+			t.Errorf("answered %v, and counted as %q", resp, kind)
+		}
 	}
 }
 

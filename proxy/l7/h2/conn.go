@@ -29,6 +29,7 @@ type conn struct {
 	control  budget
 	updates  budget
 	refusals budget
+	now      time.Time // when the batch in hand came; a server's only
 
 	mu sync.Mutex // guards all that follows
 
@@ -49,6 +50,7 @@ type conn struct {
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
 	passed     uint32     // the last stream that a client began after it was told not to
+	sent       int        // frames of header blocks and content, since it was last looked at
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
 	resets     budget
@@ -131,6 +133,9 @@ func (c *conn) hurry() time.Duration {
 // batch handles every whole frame that is unread.
 func (c *conn) batch() error {
 	c.noteLife()
+	if c.server != nil {
+		c.now = time.Now()
+	}
 	for {
 		f, ok, err := c.in.next(c.params.frameSize())
 		if !ok || err != nil {
@@ -180,7 +185,7 @@ func (c *conn) handle(f *frame) error {
 
 // readControl handles the frames that cost the peer nothing, and are counted.
 func (c *conn) readControl(f *frame) error {
-	if !c.control.spend() {
+	if !c.afford(&c.control) {
 		return calm("too many control frames")
 	}
 	switch f.kind {
@@ -215,7 +220,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 	if len(f.content) != 4 {
 		return &connError{stack.FrameSizeError, "WINDOW_UPDATE of a wrong length"}
 	}
-	if !c.updates.spend() {
+	if !c.afford(&c.updates) {
 		return calm("too many WINDOW_UPDATE frames")
 	}
 	n := int64(f.content[0]&0x7f)<<24 | int64(f.content[1])<<16 | int64(f.content[2])<<8 | int64(f.content[3])

@@ -268,8 +268,9 @@ type serverStream struct {
 	x      *stack.Exchange
 	send   sender
 
-	started bool // the connection's reader's own
-	expects bool // 100-continue, and it was not sent
+	started bool      // the connection's reader's own, as what follows
+	began   time.Time // when its head came
+	expects bool      // 100-continue, and it was not sent
 
 	interimFunc func(int, *stack.Header) // interim, as a value made once
 }
@@ -283,7 +284,7 @@ func (st *serverStream) begin(b *block) {
 		st.endRecv()
 		st.length = 0
 	}
-	st.started, st.expects = false, b.expects && !b.end
+	st.started, st.began, st.expects = false, c.now, b.expects && !b.end
 	r := &st.req
 	r.Version, r.Conn, r.Body, r.Interim = stack.HTTP2, c.nc, st, st.interimFunc
 	r.Method, r.Scheme, r.Authority, r.Path = b.pseudo.method, b.pseudo.scheme, b.pseudo.authority, b.pseudo.path

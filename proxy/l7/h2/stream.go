@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -278,12 +279,28 @@ func (c *conn) readReset(f *frame) error {
 	switch {
 	case st == nil && c.isIdle(f.stream):
 		return &connError{stack.ProtocolError, "RST_STREAM of an idle stream"}
-	case c.server != nil && !c.resets.spend():
+	case c.server != nil && !c.resets.take(resetFee(st, c.now)):
 		return calm("too many streams were reset")
 	case st != nil:
 		c.lose(st, c.resetBy(code))
 	}
 	return nil
+}
+
+// resetFee is what the client pays for the reset of st. The caller holds mu.
+func resetFee(st *stream, now time.Time) float64 {
+	if st == nil {
+		return patientFee // it has ended meanwhile, or long ago: there is nothing to give up
+	}
+	ss := st.role.(*serverStream) //nolint:forcetypeassert // a server's streams are no others
+	switch {
+	case ss.send.st != nil:
+		return 0 // it is answered
+	case now.Sub(ss.began) > rapidLife:
+		return patientFee
+	default:
+		return 1
+	}
 }
 
 // resetBy is how a stream ends that the peer has reset.
