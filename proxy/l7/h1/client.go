@@ -162,7 +162,7 @@ func (c *conn) atHand(ctx context.Context, r *stack.Request) (whole bool, err er
 func (c *conn) send() error {
 	o := &c.out
 	if !c.whole || c.wr == nil || len(o.buf) == 0 || o.err != nil {
-		if c.used && c.wr != nil && c.stale() {
+		if c.used && c.wr != nil && o.sent == 0 && c.stale() { // else it may be the answer that has come
 			return c.unsent(errStale)
 		}
 		return c.unsent(o.flush())
