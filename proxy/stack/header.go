@@ -82,7 +82,9 @@ func (h *Header) Add(name, value string) {
 // AddParsed is Add for a codec's parser, which has seen that name is a token and
 // value has no control characters: who writes the field need not look again.
 func (h *Header) AddParsed(name, value string) {
-	h.fields = append(h.fields, field{name: name, value: value, parsed: true})
+	h.fields = append(h.fields, field{})
+	f := &h.fields[len(h.fields)-1] // in place, since to copy a field waits until it has left the processor
+	f.name, f.value, f.parsed = name, value, true
 }
 
 // AddSensitive is AddParsed for a field that HPACK's tables must not hold, here

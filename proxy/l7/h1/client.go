@@ -12,10 +12,10 @@ import (
 )
 
 // A writeReader is a connection that can write a request and wait for the first
-// bytes of its answer in one. If it took no byte of w its error wraps
-// stack.ErrUnsent.
+// bytes of its answer in one, without a buffer while it waits: sent says that w is
+// no longer needed. If it took no byte of w its error wraps stack.ErrUnsent.
 type writeReader interface {
-	WriteRead(w, r []byte) (n int, err error)
+	WriteRead(w []byte, sent func(), get func() []byte, put func([]byte)) (buf []byte, n int, err error)
 }
 
 // A conn is one connection to a server: it carries one exchange at a time.
@@ -23,6 +23,7 @@ type conn struct {
 	pool  *Pool
 	c     *stack.Conn
 	wr    writeReader // c's, or nil
+	sent  func()      // out.drop, as a value made once
 	peer  interface{ PeerClosed() bool }
 	key   poolKey
 	keeps bool // may be kept at all
@@ -47,6 +48,7 @@ func newConn(p *Pool, nc *stack.Conn, key poolKey, keeps bool) *conn {
 	c.wr, _ = nc.Conn.(writeReader)
 	c.peer, _ = nc.Conn.(interface{ PeerClosed() bool })
 	c.out.c = nc
+	c.sent = c.out.drop
 	c.body.wrap = ofResponse
 	c.body.closed = c.release
 	return c
@@ -167,16 +169,24 @@ func (c *conn) send() error {
 		}
 		return c.unsent(o.flush())
 	}
-	c.in.room(smallBuffer)
-	sent := len(o.buf)
-	n, err := c.wr.WriteRead(o.buf, c.in.buf[c.in.w:])
+	size := len(o.buf)
+	c.in.idle()
+	buf, n, err := c.wr.WriteRead(o.buf, c.sent, getSmall, putBack)
 	if errors.Is(err, stack.ErrUnsent) {
 		return c.unsent(err)
 	}
-	o.drop()
-	c.c.CountWritten(sent)
+	c.c.CountWritten(size)
+	if err != nil {
+		return c.unanswered(err)
+	}
 	c.c.CountRead(n)
-	c.in.w += n
+	c.in.buf, c.in.r, c.in.w = buf, 0, n
+	return nil
+}
+
+// unanswered says what the error of a WriteRead that has sent something means.
+func (c *conn) unanswered(err error) error {
+	c.out.drop()
 	if errors.Is(err, io.EOF) {
 		return ErrNoAnswer
 	}

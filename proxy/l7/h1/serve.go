@@ -126,6 +126,9 @@ func (s *server) exchange() (more bool, err error) {
 		return false, s.refuse(err)
 	}
 	s.body.start(&s.in, s.params, f)
+	if s.body.hasEnded() {
+		s.in.idle() // the answer may take long, and the buffer serves others meanwhile
+	}
 	s.body.begin = s.sendContinue(f)
 	s.req.Body = &s.body
 	s.watch.start()
@@ -201,7 +204,9 @@ func (s *server) begin() {
 	if !s.x.Begin() {
 		s.x = &stack.Exchange{Flush: s.out.Flush}
 	}
-	s.req.Reset()
+	if s.req.Conn != nil { // else it was reset when the connection idled
+		s.req.Reset()
+	}
 	s.req.Conn = s.c
 	s.req.Interim = s.interimFunc
 	s.continued, s.tunnel = false, nil
