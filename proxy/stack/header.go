@@ -110,10 +110,13 @@ func (h *Header) Set(name, value string) {
 
 // Del removes every field of that name.
 func (h *Header) Del(name string) {
-	if !h.Has(name) {
-		return
+	for i := range h.fields {
+		if h.fields[i].name == name {
+			later := slices.DeleteFunc(h.fields[i:], func(f field) bool { return f.name == name })
+			h.fields = h.fields[:i+len(later)]
+			return
+		}
 	}
-	h.fields = slices.DeleteFunc(h.fields, func(f field) bool { return f.name == name })
 }
 
 // DelFunc removes every field for which del is true.
