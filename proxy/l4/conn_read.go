@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // An input is the read that a Conn is waiting for. Its callback is made once, and
@@ -54,6 +56,9 @@ func (c *Conn) readable(fd uintptr) bool {
 	case exchange:
 		return c.writeFirst(fd)
 	case late:
+		if in.sent != nil { // who wrote a request has waited long, and is about to return
+			warm.Callers()
+		}
 		in.p = in.get()
 		if in.receive(fd) {
 			return true

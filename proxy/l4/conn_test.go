@@ -403,7 +403,9 @@ func BenchmarkConn(b *testing.B) {
 	for name, wrap := range map[string]func(*net.TCPConn, *Conn) func(){
 		"net.TCPConn": func(_ *net.TCPConn, c *Conn) func() { return func() { c.TCPConn.Write(msg); c.TCPConn.Read(msg) } },
 		"Conn":        func(_ *net.TCPConn, c *Conn) func() { return func() { c.Write(msg); c.Read(msg) } },
-		"WriteRead":   func(_ *net.TCPConn, c *Conn) func() { return func() { c.WriteRead(msg, func() {}, func() []byte { return msg }, func([]byte) {}) } },
+		"WriteRead": func(_ *net.TCPConn, c *Conn) func() {
+			return func() { c.WriteRead(msg, func() {}, func() []byte { return msg }, func([]byte) {}) }
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			peer, c := rawPair(b)

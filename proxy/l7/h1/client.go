@@ -25,11 +25,13 @@ type conn struct {
 	wr    writeReader // c's, or nil
 	sent  func()      // out.drop, as a value made once
 	peer  interface{ PeerClosed() bool }
+	warm  func()        // fetches c and its connection
+	get   func() []byte // getSmall, for when an answer has come
 	key   poolKey
-	keeps bool // may be kept at all
-	used  bool // has carried an exchange before
-	whole bool // what is sent first is the whole request
-	since time.Time
+	keeps bool          // may be kept at all
+	used  bool          // has carried an exchange before
+	whole bool          // what is sent first is the whole request
+	since time.Duration // when it was put into the pool, on the pool's clock
 
 	in      input
 	out     output
@@ -49,6 +51,11 @@ func newConn(p *Pool, nc *stack.Conn, key poolKey, keeps bool) *conn {
 	c.peer, _ = nc.Conn.(interface{ PeerClosed() bool })
 	c.out.c = nc
 	c.sent = c.out.drop
+	c.warm = warmer(c, nc)
+	c.get = func() []byte {
+		c.warm()
+		return getSmall()
+	}
 	c.body.wrap = ofResponse
 	c.body.closed = c.release
 	return c
@@ -171,13 +178,16 @@ func (c *conn) send() error {
 	}
 	size := len(o.buf)
 	c.in.idle()
-	buf, n, err := c.wr.WriteRead(o.buf, c.sent, getSmall, putBack)
+	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, putBack)
 	if errors.Is(err, stack.ErrUnsent) {
 		return c.unsent(err)
 	}
 	c.c.CountWritten(size)
 	if err != nil {
 		return c.unanswered(err)
+	}
+	if x := stack.ExchangeOf(c.ctx); x != nil && x.Warm != nil {
+		x.Warm()
 	}
 	c.c.CountRead(n)
 	c.in.buf, c.in.r, c.in.w = buf, 0, n
