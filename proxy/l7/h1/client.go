@@ -171,7 +171,7 @@ func (c *conn) atHand(ctx context.Context, r *stack.Request) (whole bool, err er
 func (c *conn) send() error {
 	o := &c.out
 	if !c.whole || c.wr == nil || len(o.buf) == 0 || o.err != nil {
-		if c.used && c.wr != nil && c.stale() {
+		if c.used && o.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
 			return c.unsent(errStale)
 		}
 		return c.unsent(o.flush())
