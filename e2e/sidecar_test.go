@@ -21,7 +21,25 @@ import (
 var exe string
 
 func TestMain(m *testing.M) {
+	if name, ok := os.LookupEnv(asOther); ok {
+		os.Exit(others[name](os.Args[1:]))
+	}
 	os.Exit(run(m))
+}
+
+// asOther names, in the environment, the program of others' that this one is to be:
+// those that end their process when they fail are run in one of their own.
+const asOther = "E2E_AS"
+
+var others = map[string]func(args []string) int{"h2spec": h2specMain, "interop": interopMain}
+
+// other runs one of them to its end, and returns what it wrote.
+func other(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asOther+"="+name)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func run(m *testing.M) int {
@@ -42,19 +60,20 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// A sidecar is an outbound one, with a control plane in a file, as the bench rig
-// runs it.
+// A sidecar is the program with a control plane in a file, as the bench rig runs it.
 type sidecar struct {
-	listen, admin string
-	cmd           *exec.Cmd
-	log           string // where it writes
+	listen  string // outbound, for the service whose endpoint is the backend
+	inbound string // for the backend itself
+	admin   string
+	cmd     *exec.Cmd
+	log     string // where it writes
 }
 
 func start(t *testing.T, backend, proto string) *sidecar {
 	t.Helper()
 	addrs := free(t, 4)
 	dir := t.TempDir()
-	s := &sidecar{listen: addrs[0], admin: addrs[2], log: filepath.Join(dir, "log")}
+	s := &sidecar{listen: addrs[0], admin: addrs[2], inbound: addrs[3], log: filepath.Join(dir, "log")}
 	log, err := os.Create(s.log)
 	if err != nil {
 		t.Fatal(err)

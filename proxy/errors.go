@@ -14,7 +14,9 @@ import (
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -64,6 +66,10 @@ var answers = []answered{
 	{l7.ErrCarried, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h1.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
 	{h1.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrNoAnswer, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrTruncated, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrKeepAlive, 502, stack.GRPCUnavailable, true, "i/o"},
+	{h2.ErrGoAway, 502, stack.GRPCUnavailable, true, "i/o"},
 	{context.DeadlineExceeded, 504, stack.GRPCDeadlineExceeded, false, "response timeout"},
 	{io.EOF, 502, stack.GRPCUnavailable, true, "i/o"},
 	{net.ErrClosed, 502, stack.GRPCUnavailable, true, "i/o"},
@@ -91,16 +97,22 @@ func classify(err error) answered {
 
 // unlisted is classify for the errors that have a type, and no row.
 func unlisted(err error) answered {
-	var response *h1.ResponseError
+	var response1 *h1.ResponseError
+	var response2 *codec.ResponseError
 	var errno syscall.Errno
 	switch {
 	case isReset(err): // of a stream that a client of HTTP/1 knows nothing of
 		return answered{err, 502, stack.GRPCUnavailable, true, "unexpected"}
-	case errors.As(err, &response), errors.As(err, &errno), errors.Is(err, stack.ErrUnsent):
+	case errors.As(err, &response1), errors.As(err, &response2), errors.As(err, &errno), errors.Is(err, stack.ErrUnsent):
 		return answered{err, 502, stack.GRPCUnavailable, true, "i/o"}
 	default: // in no row: a bug here, or in a row's place
 		return answered{err, 500, stack.GRPCInternal, true, "unexpected"}
 	}
+}
+
+// isGone reports whether a request failed because its client has left.
+func isGone(err error) bool {
+	return errors.Is(err, h1.ErrClientGone) || errors.Is(err, codec.ErrClientGone)
 }
 
 func isReset(err error) bool {
@@ -110,7 +122,7 @@ func isReset(err error) bool {
 
 // kindOf is the label error of *_errors_total.
 func kindOf(err error) string {
-	if errors.Is(err, h1.ErrClientGone) {
+	if isGone(err) {
 		return "" // nobody has failed but the client
 	}
 	return classify(err).kind
@@ -136,7 +148,7 @@ func causeOf(err error) string {
 // reset: its codec passes the reset on, code and all.
 func (p *Proxy) answer(cause bool) func(*stack.Request, error) *stack.Response {
 	return func(r *stack.Request, err error) *stack.Response {
-		if errors.Is(err, h1.ErrClientGone) || r.Version == stack.HTTP2 && isReset(err) {
+		if isGone(err) || r.Version == stack.HTTP2 && isReset(err) {
 			return nil
 		}
 		a := classify(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -40,6 +44,11 @@ func TestAnswersOfGRPC(t *testing.T) {
 		{context.DeadlineExceeded, 504, "4", false},
 		{syscall.ECONNREFUSED, 502, "14", true},
 		{stack.ErrUnsent, 502, "14", true},
+		{h2.ErrNoAnswer, 502, "14", true},
+		{h2.ErrTruncated, 502, "14", true},
+		{h2.ErrGoAway, 502, "14", true},
+		{h2.ErrKeepAlive, 502, "14", true},
+		{&codec.ResponseError{}, 502, "14", true},
 		{errors.New("in no row"), 500, "13", true},
 		{&l7.Injected{Status: 418, GRPC: 9}, 418, "9", false},
 		{&l7.Injected{Status: 200, GRPC: 7}, 200, "7", false},
@@ -75,7 +84,8 @@ func quiet() *Proxy { return &Proxy{Log: slog.New(slog.DiscardHandler)} }
 // asked returns a request, and whether its client has been told to leave.
 func asked(v stack.Version, grpc bool) (r *stack.Request, closed *bool) {
 	closed = new(bool)
-	r = &stack.Request{Version: v, Method: "POST", Body: stack.Empty(), Conn: &stack.Conn{CloseClient: func() { *closed = true }}}
+	c := &stack.Conn{Client: netip.MustParseAddrPort("192.0.2.2:5"), CloseClient: func() { *closed = true }}
+	r = &stack.Request{Version: v, Method: "POST", Body: stack.Empty(), Conn: c}
 	if grpc {
 		r.Header.Add("content-type", "application/grpc")
 	}
@@ -103,6 +113,17 @@ func TestAnswersOfResets(t *testing.T) {
 	}
 }
 
+// TestAnswersOfClientsThatLeft has the two codecs' words for it.
+func TestAnswersOfClientsThatLeft(t *testing.T) {
+	for _, err := range []error{h1.ErrClientGone, codec.ErrClientGone} {
+		r, _ := asked(stack.HTTP11, false)
+		err = fmt.Errorf("read: %w", err)
+		if resp, kind := quiet().answer(true)(r, err), kindOf(err); resp != nil || kind != "" {
+			t.Errorf("%v: %+v, counted as %q", err, resp, kind)
+		}
+	}
+}
+
 func TestAnswersOfCarriedRequests(t *testing.T) {
 	r, _ := asked(stack.HTTP11, false)
 	_, err := l7.Carry(nil, l7.Fail(reset(stack.Cancel)))(t.Context(), r)
@@ -112,6 +133,16 @@ func TestAnswersOfCarriedRequests(t *testing.T) {
 	}
 	if kind := kindOf(err); kind != "i/o" {
 		t.Errorf("counted as %q", kind)
+	}
+}
+
+// TestClientsThatLeave: whichever version a client speaks, nobody has failed.
+func TestClientsThatLeave(t *testing.T) {
+	for _, gone := range []error{h1.ErrClientGone, codec.ErrClientGone} {
+		r, _ := asked(stack.HTTP11, false)
+		if resp, kind := quiet().answer(true)(r, fmt.Errorf("endpoint: %w", gone)), kindOf(gone); resp != nil || kind != "" {
+			t.Errorf("answered %v, and counted as %q", resp, kind)
+		}
 	}
 }
 

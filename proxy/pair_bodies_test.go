@@ -16,7 +16,10 @@ import (
 
 // TestPairBodies echoes bodies of all sizes through two proxies, by length and in
 // chunks, with trailers: what comes back is what was sent.
-func TestPairBodies(t *testing.T) {
+func TestPairBodies(t *testing.T) { bothWays(t, testPairBodies) }
+
+func testPairBodies(t *testing.T, start func(testing.TB, string) *pair) {
+	t.Helper()
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -32,7 +35,7 @@ func TestPairBodies(t *testing.T) {
 		_, _ = w.Write(body)
 		w.Header().Set("x-sum", sum(body))
 	})
-	p := startPair(t, app, false)
+	p := start(t, app)
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: patience}
@@ -76,9 +79,12 @@ func (r unevenReader) Read(b []byte) (int, error) { return r.r.Read(b[:1+rand.In
 
 // TestPairExpect has a client that waits for 100 (Continue) before it sends its
 // content.
-func TestPairExpect(t *testing.T) {
+func TestPairExpect(t *testing.T) { bothWays(t, testPairExpect) }
+
+func testPairExpect(t *testing.T, start func(testing.TB, string) *pair) {
+	t.Helper()
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-	c := dial(t, startPair(t, app, false).addr)
+	c := dial(t, start(t, app).addr)
 	r := bufio.NewReader(c)
 	_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 	resp, err := http.ReadResponse(r, nil)
@@ -108,7 +114,10 @@ func dial(tb testing.TB, addr string) *net.TCPConn {
 
 // TestPairTunnels makes tunnels by both of HTTP/1's ways: bytes go both ways, and
 // either side may end first.
-func TestPairTunnels(t *testing.T) {
+func TestPairTunnels(t *testing.T) { bothWays(t, testPairTunnels) }
+
+func testPairTunnels(t *testing.T, start func(testing.TB, string) *pair) {
+	t.Helper()
 	for _, test := range []struct{ name, request, answer string }{
 		{"upgrade", "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\nhello\n"},
 		{"connect", "CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nhello\n"},
@@ -133,7 +142,7 @@ func TestPairTunnels(t *testing.T) {
 					}
 					_, _ = io.WriteString(c, "and good night")
 				})
-				c := dial(t, startPair(t, app, false).addr)
+				c := dial(t, start(t, app).addr)
 				r := bufio.NewReader(c)
 				_, _ = io.WriteString(c, test.request+"ping\n")
 				head := ""

@@ -21,8 +21,33 @@ type pair struct {
 // startPair puts a pair before the server at app.
 func startPair(tb testing.TB, app string, opaque bool, env ...string) *pair {
 	tb.Helper()
-	p := &pair{addr: freeAddr(tb), in: freeAddr(tb)}
-	c := startController(tb, meshYAML(serviceYAML(webHost, opaque, p.in)))
+	in := freeAddr(tb)
+	return startPairOf(tb, app, in, serviceYAML(webHost, opaque, in), env...)
+}
+
+// startCarrying is startPair for two sidecars that carry HTTP/1 over HTTP/2.
+func startCarrying(tb testing.TB, app string, env ...string) *pair {
+	tb.Helper()
+	in := freeAddr(tb)
+	return startPairOf(tb, app, in, serviceYAML(webHost, false, in)+"    protocol: h2\n", env...)
+}
+
+// bothWays runs a test with pairs that carry HTTP/1 over HTTP/2, and such that do not.
+func bothWays(t *testing.T, test func(*testing.T, func(testing.TB, string) *pair)) {
+	t.Helper()
+	t.Run("as it is", func(t *testing.T) {
+		test(t, func(tb testing.TB, app string) *pair { tb.Helper(); return startPair(tb, app, false) })
+	})
+	t.Run("carried", func(t *testing.T) {
+		test(t, func(tb testing.TB, app string) *pair { tb.Helper(); return startCarrying(tb, app) })
+	})
+}
+
+// startPairOf puts a pair before the server at app, of which the mesh says service.
+func startPairOf(tb testing.TB, app, in, service string, env ...string) *pair {
+	tb.Helper()
+	p := &pair{addr: freeAddr(tb), in: in}
+	c := startController(tb, meshYAML(service))
 	p.inbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_INBOUND_NAMED="+p.in+"="+app)...)
 	p.outbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_OUTBOUND_NAMED="+p.addr+"="+webHost+":80")...)
 	return p
@@ -74,8 +99,8 @@ func raw(tb testing.TB, addr, text string) string {
 	return string(got)
 }
 
-// TestPairTransparency sends requests of every form through two proxies, and
-// compares what the server and the client see.
+// TestPairTransparency sends requests of every form through two proxies, which may
+// carry them over HTTP/2, and compares what the server and the client see.
 func TestPairTransparency(t *testing.T) {
 	const closing = "Connection: close\r\n\r\n"
 	for _, test := range []struct {
@@ -90,8 +115,8 @@ func TestPairTransparency(t *testing.T) {
 			request: "GET /a?b=c HTTP/1.1\r\nHost: Web.Example\r\nX-A: 1\r\nX-A: 2\r\n" + closing,
 			seen:    []string{"get /a?b=c http/1.1\r\n", "host: web.example\r\n", "x-a: 1\r\n", "x-a: 2\r\n"},
 			unseen:  []string{"connection: close", "transfer-encoding", "content-length"},
-			answer:  "HTTP/1.1 200 Fine\r\nContent-Length: 2\r\nX-B: 1\r\nX-B: 2\r\n\r\nok",
-			got:     []string{"http/1.1 200 fine\r\n", "x-b: 1\r\n", "x-b: 2\r\n", "content-length: 2\r\n", "date: ", "\r\n\r\nok"},
+			answer:  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-B: 1\r\nX-B: 2\r\n\r\nok",
+			got:     []string{"http/1.1 200 ok\r\n", "x-b: 1\r\n", "x-b: 2\r\n", "content-length: 2\r\n", "date: ", "\r\n\r\nok"},
 		},
 		{
 			name:    "hop by hop",
@@ -151,34 +176,40 @@ func TestPairTransparency(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			app := answering(t, "\r\n\r\n", test.answer)
-			got := strings.ToLower(raw(t, startPair(t, app.addr, false).addr, test.request))
-			saw := strings.ToLower(<-app.seen)
-			check := func(what, in string, want, unwanted []string) {
-				for _, w := range want {
-					if !strings.Contains(in, w) {
-						t.Errorf("the %s got %q; want %q in it", what, in, w)
+			bothWays(t, func(t *testing.T, start func(testing.TB, string) *pair) {
+				t.Helper()
+				app := answering(t, "\r\n\r\n", test.answer)
+				got := strings.ToLower(raw(t, start(t, app.addr).addr, test.request))
+				saw := strings.ToLower(<-app.seen)
+				check := func(what, in string, want, unwanted []string) {
+					for _, w := range want {
+						if !strings.Contains(in, w) {
+							t.Errorf("the %s got %q; want %q in it", what, in, w)
+						}
+					}
+					for _, w := range unwanted {
+						if strings.Contains(in, w) {
+							t.Errorf("the %s got %q; want no %q in it", what, in, w)
+						}
 					}
 				}
-				for _, w := range unwanted {
-					if strings.Contains(in, w) {
-						t.Errorf("the %s got %q; want no %q in it", what, in, w)
-					}
-				}
-			}
-			check("server", saw, test.seen, test.unseen)
-			check("client", got, test.got, test.missing)
+				check("server", saw, test.seen, test.unseen)
+				check("client", got, test.got, test.missing)
+			})
 		})
 	}
 }
 
 // TestPairPipelining sends many requests before it reads an answer.
-func TestPairPipelining(t *testing.T) {
+func TestPairPipelining(t *testing.T) { bothWays(t, testPairPipelining) }
+
+func testPairPipelining(t *testing.T, start func(testing.TB, string) *pair) {
+	t.Helper()
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprint(w, r.URL.Path, " ", string(body))
 	})
-	p := startPair(t, app, false)
+	p := start(t, app)
 	c, err := net.Dial("tcp", p.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +231,16 @@ func TestPairPipelining(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		if want := fmt.Sprintf("/%d abc", i); string(body) != want || err != nil {
 			t.Fatalf("answer %d: %q, %v; want %q", i, body, err, want)
+		}
+	}
+}
+
+// TestPairKeepsReasons: HTTP/2 alone has no word for a status but its number.
+func TestPairKeepsReasons(t *testing.T) {
+	app := answering(t, "\r\n\r\n", "HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n")
+	for want, addr := range map[string]string{"200 Fine": startPair(t, app.addr, false).addr, "200 OK": startCarrying(t, app.addr).addr} {
+		if got := raw(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 "+want+"\r\n") {
+			t.Errorf("got %q, want %s", got, want)
 		}
 	}
 }

@@ -125,3 +125,18 @@ func TestRescueGRPCLeavesAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRescueGRPCCosts holds it to one small allocation, and none for what is not gRPC.
+func TestRescueGRPCCosts(t *testing.T) {
+	resp := &stack.Response{Status: 200}
+	b := &breaking{Body: stack.Empty(), err: io.EOF}
+	svc := l7.RescueGRPC(saysWhy)(func(context.Context, *stack.Request) (*stack.Response, error) {
+		resp.Body = b
+		return resp, nil
+	})
+	for r, want := range map[*stack.Request]float64{grpcRequest(): 1, request(): 0} {
+		if got := testing.AllocsPerRun(100, func() { _, _ = svc(t.Context(), r) }); got != want {
+			t.Errorf("%s: %v allocations, want %v", r.Version, got, want)
+		}
+	}
+}

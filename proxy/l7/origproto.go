@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -133,7 +134,8 @@ func carried(err error) error {
 	return err
 }
 
-// arrive gives resp, which answers r, the version that it had.
+// arrive gives resp, which answers r, the version that it had, and that version's
+// phrase for its status, since HTTP/2 brings none.
 func arrive(r *stack.Request, resp *stack.Response) {
 	switch resp.Header.Get(origProto) {
 	case "HTTP/1.1":
@@ -144,6 +146,7 @@ func arrive(r *stack.Request, resp *stack.Response) {
 		resp.Version = r.Version
 	}
 	resp.Header.Del(origProto)
+	resp.Reason = h1.Reason(resp.Status)
 }
 
 // Carried takes out what a peer's Carry has sent: below it, such a request is one

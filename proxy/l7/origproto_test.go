@@ -177,8 +177,8 @@ func TestResponsesKeepTheirVersion(t *testing.T) {
 		if tt.want != "" {
 			want = []string{tt.want}
 		}
-		if got := flat(&resp.Header); resp.Version != tt.version || !slices.Equal(got, want) {
-			t.Errorf("%s: %v %q; want %v %q", name, resp.Version, got, tt.version, want)
+		if got := flat(&resp.Header); resp.Version != tt.version || resp.Reason != "OK" || !slices.Equal(got, want) {
+			t.Errorf("%s: %v %s %q; want %v OK %q", name, resp.Version, resp.Reason, got, tt.version, want)
 		}
 	}
 }
@@ -289,4 +289,29 @@ func TestCarriedOfOddRequests(t *testing.T) {
 	if _, err := l7.Carried(l7.Fail(errDown))(t.Context(), odd("a", "HTTP/1.1")); !errors.Is(err, errDown) {
 		t.Error(err)
 	}
+}
+
+// FuzzCarried gives Carried any field and target that HTTP/2 can bring. What comes
+// out can be written in HTTP/1, says one thing of its host, and leaks nothing.
+func FuzzCarried(f *testing.F) {
+	f.Add("HTTP/1.1; absolute-form", "GET", "app.test", "/", "app.test")
+	f.Add("HTTP/1.0", "OPTIONS", "", "*", "")
+	f.Add("HTTP/2.0", "CONNECT", "app.test:443", "", "other.test")
+	f.Fuzz(func(t *testing.T, origin, method, authority, path, host string) {
+		r := asking(stack.HTTP2, stack.OriginForm, authority, path, "host", host, "l5d-orig-proto", origin)
+		r.Method = method
+		_, _ = l7.Carried(hello)(t.Context(), r)
+		switch {
+		case r.Header.Has("l5d-orig-proto"):
+			t.Error("the field leaks")
+		case r.Version == stack.HTTP2 && (r.Header.Has("host") || r.Authority != authority):
+			t.Errorf("HTTP/2 with a second opinion: %v", r.Header)
+		case r.Version != stack.HTTP2 && r.WantsTunnel():
+			t.Error("a stream becomes no tunnel")
+		case r.Version != stack.HTTP2 && r.Form != stack.AbsoluteForm && host != "" && r.Authority != host:
+			t.Errorf("judged by %q, and sent with %q", r.Authority, host)
+		case r.Form == stack.AbsoluteForm && r.Authority == "":
+			t.Error("absolute form of nothing")
+		}
+	})
 }

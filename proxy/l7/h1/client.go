@@ -209,7 +209,7 @@ func (c *conn) readHead(r *stack.Request) error {
 			break
 		}
 		if interims == maxInterims {
-			return &ResponseError{fmt.Sprintf("more than %d interim responses", maxInterims)}
+			return &ResponseError{Reason: fmt.Sprintf("more than %d interim responses", maxInterims)}
 		}
 		c.pass(r)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -17,15 +18,12 @@ type RequestError struct {
 func (e *RequestError) Error() string { return fmt.Sprintf("refused request: %s", e.Reason) }
 
 // A ResponseError says why a server's message was refused.
-type ResponseError struct{ Reason string }
-
-// Error implements error.
-func (e *ResponseError) Error() string { return fmt.Sprintf("refused response: %s", e.Reason) }
+type ResponseError = codec.ResponseError
 
 // What ends an exchange.
 var (
 	// ErrClientGone is why an exchange ended whose client has left.
-	ErrClientGone = errors.New("client closed the connection")
+	ErrClientGone = codec.ErrClientGone
 	// ErrNoAnswer means that a server closed the connection on which a request
 	// was sent without answering it. The request may have been executed.
 	ErrNoAnswer = errors.New("server closed the connection without an answer")
@@ -66,7 +64,7 @@ func ofRequest(err error) error {
 func ofResponse(err error) error {
 	var m *malformation
 	if errors.As(err, &m) {
-		return &ResponseError{m.reason}
+		return &ResponseError{Reason: m.reason}
 	}
 	return err
 }

@@ -243,7 +243,7 @@ func (o *output) statusLine(v stack.Version, resp *stack.Response) {
 	o.text(" ")
 	why := resp.Reason
 	if why == "" && resp.Version == 0 || !all(why, valueByte) {
-		why = reason(resp.Status)
+		why = Reason(resp.Status)
 	}
 	o.text(why)
 	o.text("\r\n")

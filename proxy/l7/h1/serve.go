@@ -251,7 +251,7 @@ func (s *server) interim(status int, h *stack.Header) {
 	s.out.borrow()
 	s.out.text("HTTP/1.1 ")
 	s.out.buf = strconv.AppendInt(s.out.buf, int64(status), 10)
-	s.out.text(" " + reason(status) + "\r\n")
+	s.out.text(" " + Reason(status) + "\r\n")
 	if h != nil {
 		_ = s.out.fields(h, hopField)
 	}

@@ -79,7 +79,7 @@ func (cl *client) tell() {
 // freed is told that there is one stream less. The caller holds mu.
 func (cl *client) freed() {
 	c := cl.conn
-	if c.away && len(c.streams) == 0 {
+	if c.away && c.streams.count == 0 {
 		c.in.stop()
 	}
 	if cl.pool.waiting.Load() > 0 {
@@ -89,7 +89,7 @@ func (cl *client) freed() {
 
 // usable reports whether a stream may be begun. The caller holds mu.
 func (c *conn) usable() bool {
-	return !c.away && c.err == nil && c.werr == nil && c.newest < maxStreamID-2 && len(c.streams) < int(c.peer.maxStreams)
+	return !c.away && c.err == nil && c.werr == nil && c.newest < maxStreamID-2 && c.streams.count < int(c.peer.maxStreams)
 }
 
 // open finds what a header block is for. The caller holds mu.
@@ -119,7 +119,7 @@ func (cl *client) response(b *block) error {
 	c, st := cl.conn, b.response
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.streams[b.id] != &st.stream {
+	if c.streams.get(b.id) != &st.stream {
 		return nil
 	}
 	status, why := b.badResponse()
@@ -193,7 +193,7 @@ func (st *clientStream) answer(b *block, status int) {
 }
 
 // news implements role.
-func (st *clientStream) news() { st.rd.wake() }
+func (st *clientStream) news(error) { st.rd.wake() }
 
 // An outgoing is a request on its way to a stream.
 type outgoing struct {

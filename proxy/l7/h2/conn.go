@@ -25,10 +25,11 @@ type conn struct {
 	dec      decoder
 	block    block
 	scratch  stack.Header // what is decoded for a stream that somebody else has
-	touched  []*stream    // to be woken when the batch is over
+	touched  []news       // whom to wake when the batch is over
 	control  budget
 	updates  budget
 	refusals budget
+	now      time.Time // when the batch in hand came; a server's only
 
 	mu sync.Mutex // guards all that follows
 
@@ -42,13 +43,14 @@ type conn struct {
 	enc        *encoder
 	peer       settings
 	settled    bool // the peer's SETTINGS have come
-	streams    map[uint32]*stream
+	streams    streamTable
 	starved    []*stream // what they wait for is the connection's
 	sendWindow int64
 	recvWindow int64 // what the peer may still send
 	owed       int64 // consumed, and not yet given back to the peer's window
 	newest     uint32
 	passed     uint32     // the last stream that a client began after it was told not to
+	sent       int        // frames of header blocks and content, since it was last looked at
 	left       [64]uint32 // streams that were ended from here, for which frames may still be under way
 	leftAt     int
 	resets     budget
@@ -66,7 +68,7 @@ type tryWriter interface {
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
 		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(), enc: newEncoder(),
-		peer: firstSettings(), streams: make(map[uint32]*stream),
+		peer:       firstSettings(),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
 		resets: newBudget(orInt(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
@@ -131,6 +133,9 @@ func (c *conn) hurry() time.Duration {
 // batch handles every whole frame that is unread.
 func (c *conn) batch() error {
 	c.noteLife()
+	if c.server != nil {
+		c.now = time.Now()
+	}
 	for {
 		f, ok, err := c.in.next(c.params.frameSize())
 		if !ok || err != nil {
@@ -180,7 +185,7 @@ func (c *conn) handle(f *frame) error {
 
 // readControl handles the frames that cost the peer nothing, and are counted.
 func (c *conn) readControl(f *frame) error {
-	if !c.control.spend() {
+	if !c.afford(&c.control) {
 		return calm("too many control frames")
 	}
 	switch f.kind {
@@ -215,7 +220,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 	if len(f.content) != 4 {
 		return &connError{stack.FrameSizeError, "WINDOW_UPDATE of a wrong length"}
 	}
-	if !c.updates.spend() {
+	if !c.afford(&c.updates) {
 		return calm("too many WINDOW_UPDATE frames")
 	}
 	n := int64(f.content[0]&0x7f)<<24 | int64(f.content[1])<<16 | int64(f.content[2])<<8 | int64(f.content[3])
@@ -231,7 +236,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 		c.feed()
 		return nil
 	}
-	st := c.streams[f.stream]
+	st := c.streams.get(f.stream)
 	switch {
 	case st == nil && c.isIdle(f.stream):
 		return &connError{stack.ProtocolError, "WINDOW_UPDATE of an idle stream"}
@@ -265,11 +270,17 @@ func (c *conn) isIdle(id uint32) bool {
 	return id > c.newest && id > c.passed
 }
 
+// News are what a batch has brought for one stream.
+type news struct {
+	st   *stream
+	lost error // why it was ended early; nil if it was not
+}
+
 // touch has those who wait on st woken when the batch is over. The caller holds mu.
 func (c *conn) touch(st *stream) {
 	if !st.touched {
 		st.touched = true
-		c.touched = append(c.touched, st)
+		c.touched = append(c.touched, news{st: st})
 	}
 }
 
@@ -279,13 +290,17 @@ func (c *conn) wakeTouched() {
 		return
 	}
 	c.mu.Lock()
-	for _, st := range c.touched {
-		st.touched = false
+	for i := range c.touched {
+		n := &c.touched[i]
+		n.st.touched = false
+		if n.lost = n.st.recvErr; n.lost == nil {
+			n.lost = n.st.sendErr
+		}
 	}
 	c.mu.Unlock()
-	for i, st := range c.touched {
-		c.touched[i] = nil
-		st.role.news()
+	for i, n := range c.touched {
+		c.touched[i] = news{}
+		n.st.role.news(n.lost)
 	}
 	c.touched = c.touched[:0]
 }
@@ -295,7 +310,7 @@ func (c *conn) wakeTouched() {
 func (c *conn) refuseStream(id uint32, code stack.ErrCode, why string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if st := c.streams[id]; st != nil {
+	if st := c.streams.get(id); st != nil {
 		return c.failStream(st, code, why)
 	}
 	if c.isIdle(id) {
@@ -359,7 +374,7 @@ func (c *conn) end(err error) {
 		c.err = err
 	}
 	c.away = true
-	for _, st := range c.streams {
+	for st := range c.streams.all() {
 		c.lose(st, c.err)
 	}
 	c.feed()

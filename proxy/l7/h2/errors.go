@@ -25,10 +25,12 @@ type goAwayError struct {
 
 func (e *goAwayError) Error() string {
 	if e.reason == "" {
-		return "peer ended the connection: " + e.code.String()
+		return ErrGoAway.Error() + ": " + e.code.String()
 	}
-	return fmt.Sprintf("peer ended the connection: %s: %s", e.code, codec.Quoted(e.reason))
+	return fmt.Sprintf("%v: %s: %s", ErrGoAway, e.code, codec.Quoted(e.reason))
 }
+
+func (e *goAwayError) Unwrap() error { return ErrGoAway }
 
 // What ends a connection or an exchange.
 var (
@@ -37,6 +39,9 @@ var (
 	ErrNoAnswer = errors.New("server closed the connection without an answer")
 	// ErrTruncated means that a connection was lost amid a body.
 	ErrTruncated = errors.New("connection was lost before the body's end")
+	// ErrGoAway means that the peer has ended the connection with an error of its own,
+	// and with it what was under way.
+	ErrGoAway = errors.New("peer ended the connection")
 	// ErrKeepAlive means that the peer has not answered a PING in time.
 	ErrKeepAlive = errors.New("peer does not answer keepalive pings")
 

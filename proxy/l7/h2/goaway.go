@@ -52,8 +52,8 @@ func (c *conn) readGoAway(f *frame) error {
 		return nil
 	}
 	c.away = true
-	for id, st := range c.streams {
-		if id > last {
+	for st := range c.streams.all() {
+		if st.id > last {
 			c.lose(st, fmt.Errorf("%w: %w", stack.ErrUnsent, why))
 		}
 	}
@@ -96,7 +96,7 @@ func (k *keepAlive) look() {
 	if c.err != nil {
 		return
 	}
-	switch idle := len(c.streams) == 0 && !c.params.KeepAliveWhileIdle; {
+	switch idle := c.streams.count == 0 && !c.params.KeepAliveWhileIdle; {
 	case !c.pinged.IsZero():
 		c.err = ErrKeepAlive
 		_ = c.nc.Close()

@@ -89,7 +89,7 @@ func (c *conn) readHeaders(f *frame) error {
 func (c *conn) openBlock(b *block) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := c.streams[b.id]
+	st := c.streams.get(b.id)
 	switch {
 	case c.server != nil:
 		return c.server.open(b, st)
@@ -157,7 +157,7 @@ func (c *conn) decode(p []byte) error {
 func (c *conn) readTrailers(b *block) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := c.streams[b.id]
+	st := c.streams.get(b.id)
 	if st == nil || st.recvErr != nil {
 		return nil
 	}

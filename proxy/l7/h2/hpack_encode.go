@@ -93,8 +93,8 @@ func (e *encoder) field(name, value string) {
 
 // slot is where a value that lies there is remembered.
 func slot(value string) uintptr {
-	at := uintptr(unsafe.Pointer(unsafe.StringData(value)))
-	return (at>>4 ^ at>>10) % 64
+	at := uint64(uintptr(unsafe.Pointer(unsafe.StringData(value)))) + uint64(len(value))
+	return uintptr(at * 0x9e3779b97f4a7c15 >> 58) // Fibonacci hashing: 64 slots
 }
 
 // find looks for the field in both tables, and remembers it. If it is in neither it

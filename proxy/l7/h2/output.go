@@ -132,6 +132,7 @@ func (c *conn) endBlock(st *stream, mark int, end bool) {
 		flags = flagEndStream
 	}
 	b := c.enc.end()
+	c.sent++
 	n := len(b) - mark - frameHeader
 	if n <= c.peer.frameSize {
 		appendFrame(b[:mark], n, frameHeaders, flags|flagEndHeaders, st.id)
@@ -177,6 +178,7 @@ func (c *conn) appendData(st *stream, p []byte, end bool) {
 	}
 	b := appendFrame(c.room(frameHeader+len(p)), len(p), frameData, flags, st.id)
 	c.buf = append(b, p...)
+	c.sent++
 	st.sendWindow -= int64(len(p))
 	c.sendWindow -= int64(len(p))
 	if end {

@@ -159,7 +159,7 @@ func (s *server) goAway() {
 
 // freed is told that there is one stream less. The caller holds mu.
 func (s *server) freed() {
-	if s.drained == leaving && len(s.conn.streams) == 0 {
+	if s.drained == leaving && s.conn.streams.count == 0 {
 		s.conn.in.stop()
 	}
 }
@@ -191,7 +191,7 @@ func (s *server) open(b *block, st *stream) error {
 // for as long as their work runs. The caller holds mu.
 func (s *server) admit(b *block) error {
 	c := s.conn
-	if most := int(c.params.MaxStreams); most > 0 && (len(c.streams) >= most || s.running >= most) {
+	if most := int(c.params.MaxStreams); most > 0 && (c.streams.count >= most || s.running >= most) {
 		return c.resetUnknown(b.id, stack.RefusedStream)
 	}
 	b.request = s.newStream()
@@ -268,8 +268,9 @@ type serverStream struct {
 	x      *stack.Exchange
 	send   sender
 
-	started bool // the connection's reader's own
-	expects bool // 100-continue, and it was not sent
+	started bool      // the connection's reader's own, as what follows
+	began   time.Time // when its head came
+	expects bool      // 100-continue, and it was not sent
 
 	interimFunc func(int, *stack.Header) // interim, as a value made once
 }
@@ -283,7 +284,7 @@ func (st *serverStream) begin(b *block) {
 		st.endRecv()
 		st.length = 0
 	}
-	st.started, st.expects = false, b.expects && !b.end
+	st.started, st.began, st.expects = false, c.now, b.expects && !b.end
 	r := &st.req
 	r.Version, r.Conn, r.Body, r.Interim = stack.HTTP2, c.nc, st, st.interimFunc
 	r.Method, r.Scheme, r.Authority, r.Path = b.pseudo.method, b.pseudo.scheme, b.pseudo.authority, b.pseudo.path
@@ -298,14 +299,7 @@ func (st *serverStream) begin(b *block) {
 }
 
 // news implements role.
-func (st *serverStream) news() {
-	c := st.c
-	c.mu.Lock()
-	lost := st.recvErr
-	if lost == nil {
-		lost = st.sendErr
-	}
-	c.mu.Unlock()
+func (st *serverStream) news(lost error) {
 	switch {
 	case !st.started && lost != nil:
 		st.started = true
@@ -313,7 +307,7 @@ func (st *serverStream) news() {
 		return
 	case !st.started:
 		st.started = true
-		c.sched.start(st)
+		st.c.sched.start(st)
 		return
 	case lost != nil:
 		st.x.End(lost)

@@ -31,13 +31,14 @@ func firstSettings() settings {
 	return settings{tableSize: hpackTable, maxStreams: 100, window: firstWindow, frameSize: minFrameSize}
 }
 
-// apply reads one setting.
-func (s *settings) apply(id uint16, v uint32, byServer bool) error {
+// apply reads one setting. Only a client may ask for pushes, which it never gets: for
+// a server the setting has no meaning (RFC 9113, section 6.5.2).
+func (s *settings) apply(id uint16, v uint32, fromClient bool) error {
 	switch id {
 	case settingTableSize:
 		s.tableSize = v
 	case settingEnablePush:
-		if v > 1 || v == 1 && byServer {
+		if v > 1 || v == 1 && !fromClient {
 			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_ENABLE_PUSH is %d", v)}
 		}
 	case settingMaxStreams:
@@ -103,7 +104,7 @@ func (c *conn) readSettings(f *frame) error {
 		s.maxStreams = lastStream // the peer has spoken, and not of it yet
 	}
 	for b := f.content; len(b) > 0; b = b[settingBytes:] {
-		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.client != nil); err != nil {
+		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.server != nil); err != nil {
 			return err
 		}
 	}
@@ -131,12 +132,12 @@ func (c *conn) growWindows(by int64) error {
 	if by == 0 {
 		return nil
 	}
-	for range len(c.streams) / streamsPerFrame { // it costs the peer one frame
+	for range c.streams.count / streamsPerFrame { // it costs the peer one frame
 		if !c.control.spend() {
 			return calm("too many changes of the streams' windows")
 		}
 	}
-	for _, st := range c.streams {
+	for st := range c.streams.all() {
 		if st.sendWindow += by; st.sendWindow > maxWindow {
 			return &connError{stack.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE takes a stream's window over its limit"}
 		}

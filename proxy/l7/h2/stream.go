@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -45,8 +46,9 @@ type streamState struct {
 
 // A role is what a stream is beside that: a server's or a client's.
 type role interface {
-	// news is told, by the connection's reader, that the stream has changed.
-	news()
+	// news is told, by the connection's reader, that the stream has changed, and
+	// why it was ended early, if it was.
+	news(lost error)
 }
 
 func newStream(r role) stream { return stream{role: r, rd: newWaiter(), wr: newWaiter()} }
@@ -59,7 +61,7 @@ func (st *stream) start(c *conn, id uint32) {
 		touched: st.touched, starved: st.starved, trailer: st.trailer,
 		recvLeft: c.params.streamWindow(), sendWindow: c.peer.window,
 	}
-	c.streams[id] = st
+	c.streams.put(st)
 }
 
 // endSend notes that our side is over. The caller holds mu.
@@ -77,10 +79,10 @@ func (st *stream) endRecv() {
 // forget takes st off the connection once both sides are over. The caller holds mu.
 func (st *stream) forget() {
 	over := (st.sendEnd || st.sendErr != nil) && (st.recvEnd || st.recvErr != nil)
-	if !over || st.c.streams[st.id] != st {
+	if !over || st.c.streams.get(st.id) != st {
 		return
 	}
-	delete(st.c.streams, st.id)
+	st.c.streams.remove(st.id)
 	if st.c.client != nil {
 		st.c.client.freed()
 	} else {
@@ -205,7 +207,7 @@ func (c *conn) readData(f *frame) error {
 	if c.recvWindow -= int64(size); c.recvWindow < 0 {
 		return &connError{stack.FlowControlError, "DATA over the connection's window"}
 	}
-	st := c.streams[f.stream]
+	st := c.streams.get(f.stream)
 	if st == nil || st.recvEnd || st.recvErr != nil {
 		c.giveBack(nil, size)
 		return c.lateData(f.stream, st)
@@ -273,16 +275,32 @@ func (c *conn) readReset(f *frame) error {
 	code := stack.ErrCode(uint32(p[0])<<24 | uint32(p[1])<<16 | uint32(p[2])<<8 | uint32(p[3]))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := c.streams[f.stream]
+	st := c.streams.get(f.stream)
 	switch {
 	case st == nil && c.isIdle(f.stream):
 		return &connError{stack.ProtocolError, "RST_STREAM of an idle stream"}
-	case c.server != nil && !c.resets.spend():
+	case c.server != nil && !c.resets.take(resetFee(st, c.now)):
 		return calm("too many streams were reset")
 	case st != nil:
 		c.lose(st, c.resetBy(code))
 	}
 	return nil
+}
+
+// resetFee is what the client pays for the reset of st. The caller holds mu.
+func resetFee(st *stream, now time.Time) float64 {
+	if st == nil {
+		return patientFee // it has ended meanwhile, or long ago: there is nothing to give up
+	}
+	ss := st.role.(*serverStream) //nolint:forcetypeassert // a server's streams are no others
+	switch {
+	case ss.send.st != nil:
+		return 0 // it is answered
+	case now.Sub(ss.began) > rapidLife:
+		return patientFee
+	default:
+		return 1
+	}
 }
 
 // resetBy is how a stream ends that the peer has reset.
