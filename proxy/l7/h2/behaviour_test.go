@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"net"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -191,7 +190,7 @@ func TestDrain(t *testing.T) {
 		return &stack.Response{Status: 200, Body: stack.Empty()}, ctx.Err()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	p, ended := serveOne(t, ctx, svc, params(func(p *h2.Params) { p.DrainTime = realWait }), asSocket)
+	p, ended := serveOne(ctx, t, svc, params(func(p *h2.Params) { p.DrainTime = realWait }), asSocket)
 	p.hello()
 	p.headers(1, fEndHead, hold()...)
 	p.sync()
@@ -223,7 +222,7 @@ func TestDrain(t *testing.T) {
 
 // TestLeaving asks a client to leave as soon as it says something.
 func TestLeaving(t *testing.T) {
-	p, ended := serveOne(t, t.Context(), (&witness{}).serve, params(func(p *h2.Params) { p.Leaving = func() bool { return true } }), asSocket)
+	p, ended := serveOne(t.Context(), t, (&witness{}).serve, params(func(p *h2.Params) { p.Leaving = func() bool { return true } }), asSocket)
 	p.hello()
 	p.get(1)
 	p.send()

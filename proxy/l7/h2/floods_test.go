@@ -246,7 +246,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		answered.Add(1)
 		return r, nil
 	}
-	p, ended := serveOne(t, ctx, svc, params(func(p *h2.Params) { p.MaxSendBuffer = 64 << 10 }), func(c net.Conn) net.Conn {
+	p, ended := serveOne(ctx, t, svc, params(func(p *h2.Params) { p.MaxSendBuffer = 64 << 10 }), func(c net.Conn) net.Conn {
 		_ = c.(*net.TCPConn).SetWriteBuffer(4 << 10)
 		return asSocket(c)
 	})
@@ -263,7 +263,10 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	for answered.Load() < 300 {
 		runtime.Gosched()
 	}
-	more := heap() - before
+	more := int64(0)
+	for range 10 { // their heads follow
+		more = max(more, heap()-before)
+	}
 	t.Logf("%d KB more", more>>10)
 	if more > 6<<20 {
 		t.Errorf("%d bytes more are in use", more)
