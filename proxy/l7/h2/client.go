@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -61,7 +62,7 @@ func (cl *client) why(err error) error {
 		return errDrained
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errLate
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return io.ErrUnexpectedEOF
 	default:
 		return err

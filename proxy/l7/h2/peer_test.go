@@ -164,9 +164,9 @@ type goneAway struct {
 	reason string
 }
 
-func newPeer(t testing.TB, nc net.Conn) *peer {
+func newPeer(tb testing.TB, nc net.Conn) *peer {
 	p := &peer{
-		t: t, script: newScript(), nc: nc, settings: map[http2.SettingID]uint32{},
+		t: tb, script: newScript(), nc: nc, settings: map[http2.SettingID]uint32{},
 		heads: map[uint32][]string{}, fields: map[uint32]hpackBlock{}, content: map[uint32]string{}, size: map[uint32]int{},
 		ended: map[uint32]bool{}, resets: map[uint32]stack.ErrCode{}, windows: map[uint32]int{},
 	}
@@ -174,18 +174,18 @@ func newPeer(t testing.TB, nc net.Conn) *peer {
 	p.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	p.fr.MaxHeaderListSize = 1 << 20
 	p.fr.SetMaxReadFrameSize(1 << 20)
-	t.Cleanup(func() { nc.Close() })
+	tb.Cleanup(func() { nc.Close() })
 	return p
 }
 
 // connect returns a client's end of a connection to addr, that has said hello.
-func connect(t testing.TB, addr string) *peer {
-	t.Helper()
+func connect(tb testing.TB, addr string) *peer {
+	tb.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	p := newPeer(t, nc)
+	p := newPeer(tb, nc)
 	p.hello()
 	return p
 }
@@ -359,7 +359,7 @@ func readAll(ctx context.Context, b stack.Body) (n int, err error) {
 	for {
 		chunk, err := b.Next(ctx)
 		n += len(chunk)
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // the contract is io.EOF itself
 			return n, nil
 		}
 		if err != nil {
@@ -418,20 +418,20 @@ type piecewise struct {
 func (p piecewise) Read(b []byte) (int, error) { return p.Conn.Read(b[:min(p.piece, len(b))]) }
 
 // serveOne serves one connection, and returns its client's end, and what Serve returns.
-func serveOne(t testing.TB, ctx context.Context, svc stack.Service, p h2.Params, wrap func(net.Conn) net.Conn) (*peer, chan error) {
-	t.Helper()
+func serveOne(ctx context.Context, tb testing.TB, svc stack.Service, p h2.Params, wrap func(net.Conn) net.Conn) (*peer, chan error) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
 	near, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	far, err := l.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	over := make(chan struct{})
@@ -439,11 +439,11 @@ func serveOne(t testing.TB, ctx context.Context, svc stack.Service, p h2.Params,
 		defer close(over)
 		ended <- h2.Serve(ctx, &stack.Conn{Conn: wrap(far)}, svc, p)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		near.Close()
 		<-over
 	})
-	return newPeer(t, near), ended
+	return newPeer(tb, near), ended
 }
 
 // asSocket is the connection as it is in use.
@@ -467,11 +467,11 @@ type hostileServer struct {
 
 // answers listens, and has each connection answered by f in a goroutine of its own:
 // nth counts from 1. The peer has sent nothing yet, and has read the preface.
-func answers(t testing.TB, f func(p *peer, nth int)) *hostileServer {
-	t.Helper()
+func answers(tb testing.TB, f func(p *peer, nth int)) *hostileServer {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := &hostileServer{addr: l.Addr().(*net.TCPAddr).AddrPort()}
 	var all sync.WaitGroup
@@ -485,7 +485,7 @@ func answers(t testing.TB, f func(p *peer, nth int)) *hostileServer {
 			s.conns++
 			nth := s.conns
 			s.mu.Unlock()
-			p := newPeer(t, nc)
+			p := newPeer(tb, nc)
 			all.Go(func() {
 				defer nc.Close()
 				_, _ = io.ReadFull(nc, make([]byte, len(http2.ClientPreface)))
@@ -493,7 +493,7 @@ func answers(t testing.TB, f func(p *peer, nth int)) *hostileServer {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		l.Close()
 		all.Wait()
 	})

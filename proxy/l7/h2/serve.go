@@ -393,7 +393,10 @@ func (st *serverStream) sendResponse(resp *stack.Response) error {
 	c := st.c
 	c.mu.Lock()
 	st.send = send
-	if err = st.sendErr; err == nil {
+	if err = c.until(st.x, &st.wr, st.mayAnswer); err == nil {
+		err = st.sendErr
+	}
+	if err == nil {
 		st.writeHead(resp, bodiless || send.end && len(send.chunk) == 0 && send.last())
 		if !bodiless {
 			_, err = st.send.push()
@@ -405,6 +408,16 @@ func (st *serverStream) sendResponse(resp *stack.Response) error {
 		return err
 	}
 	return st.send.run(st.x)
+}
+
+// mayAnswer reports whether there is room for a head: a client that does not read is
+// not written any. The caller holds mu.
+func (st *serverStream) mayAnswer() bool {
+	if st.sendErr != nil || st.c.queued() < st.c.params.sendBuffer() {
+		return true
+	}
+	st.c.starve(&st.stream)
+	return false
 }
 
 // writeHead is called with mu held.

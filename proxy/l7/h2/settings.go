@@ -122,11 +122,20 @@ func (c *conn) readSettings(f *frame) error {
 	return nil
 }
 
+// streamsPerFrame is how many streams' windows can be changed for what a control
+// frame costs.
+const streamsPerFrame = 16
+
 // growWindows changes what may be sent on each stream by by, which may be
 // negative. The caller holds mu.
 func (c *conn) growWindows(by int64) error {
 	if by == 0 {
 		return nil
+	}
+	for range c.streams.count / streamsPerFrame { // it costs the peer one frame
+		if !c.control.spend() {
+			return calm("too many changes of the streams' windows")
+		}
 	}
 	for st := range c.streams.all() {
 		if st.sendWindow += by; st.sendWindow > maxWindow {

@@ -212,7 +212,7 @@ func (c *conn) readData(f *frame) error {
 		c.giveBack(nil, size)
 		return c.lateData(f.stream, st)
 	}
-	if cs, ok := st.role.(*clientStream); ok && !cs.answered {
+	if st.headless() {
 		c.giveBack(nil, size)
 		return c.failStream(st, stack.ProtocolError, "DATA ahead of the response's head")
 	}
@@ -222,6 +222,12 @@ func (c *conn) readData(f *frame) error {
 	}
 	c.giveBack(st, size-len(f.content)) // of padding, there is no reader
 	return c.takeData(st, f)
+}
+
+// headless reports whether st is still without its response's head. The caller holds mu.
+func (st *stream) headless() bool {
+	cs, ok := st.role.(*clientStream)
+	return ok && !cs.answered
 }
 
 // takeData keeps what has come for its reader. The caller holds mu.
