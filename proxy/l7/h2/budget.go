@@ -67,10 +67,8 @@ func (c *conn) afford(b *budget) bool {
 	if b.spend() {
 		return true
 	}
-	c.mu.Lock()
 	sent := c.sent
 	c.sent = 0
-	c.mu.Unlock()
 	c.control.earn(sent)
 	c.updates.earn(2 * sent) // of the stream and of the connection
 	return b.spend()

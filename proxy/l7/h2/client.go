@@ -118,8 +118,6 @@ func (cl *client) open(b *block, st *stream) error {
 // response takes a response's head, or an interim one.
 func (cl *client) response(b *block) error {
 	c, st := cl.conn, b.response
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.streams.get(b.id) != &st.stream {
 		return nil
 	}

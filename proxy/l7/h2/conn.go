@@ -130,13 +130,16 @@ func (c *conn) hurry() time.Duration {
 	return 0
 }
 
-// batch handles every whole frame that is unread.
+// batch handles every whole frame that is unread. It holds mu meanwhile, but lets
+// others have it now and then, and all that handles frames is called with mu held.
 func (c *conn) batch() error {
-	c.noteLife()
 	if c.server != nil {
 		c.now = time.Now()
 	}
-	for {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard = true
+	for n := 1; ; n++ {
 		f, ok, err := c.in.next(c.params.frameSize())
 		if !ok || err != nil {
 			return err
@@ -144,17 +147,16 @@ func (c *conn) batch() error {
 		if err := c.handle(&f); err != nil {
 			return err
 		}
+		if n%framesAtOnce == 0 {
+			c.mu.Unlock()
+			c.mu.Lock()
+		}
 	}
 }
 
-// noteLife says that the peer is there, for the sake of keepAlive.
-func (c *conn) noteLife() {
-	if c.params.KeepAliveInterval > 0 {
-		c.mu.Lock()
-		c.heard = true
-		c.mu.Unlock()
-	}
-}
+// framesAtOnce is for how many frames a stream on another processor may be kept
+// waiting: some microseconds.
+const framesAtOnce = 32
 
 // handle handles one frame. Its error ends the connection.
 func (c *conn) handle(f *frame) error {
@@ -224,8 +226,6 @@ func (c *conn) readWindowUpdate(f *frame) error {
 		return calm("too many WINDOW_UPDATE frames")
 	}
 	n := int64(f.content[0]&0x7f)<<24 | int64(f.content[1])<<16 | int64(f.content[2])<<8 | int64(f.content[3])
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if f.stream == 0 {
 		if n == 0 {
 			return &connError{stack.ProtocolError, "WINDOW_UPDATE by nothing"}
@@ -308,8 +308,6 @@ func (c *conn) wakeTouched() {
 // refuseStream resets a stream for a frame that must not be, and counts that: to
 // make a server reset streams is an attack too.
 func (c *conn) refuseStream(id uint32, code stack.ErrCode, why string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if st := c.streams.get(id); st != nil {
 		return c.failStream(st, code, why)
 	}
@@ -415,5 +413,9 @@ func (c *conn) farewell(err error) {
 	_ = c.until(context.Background(), &c.in.idle, func() bool { return !c.writing })
 	c.mu.Unlock()
 	_ = c.nc.CloseWrite()
-	c.in.drain()
+	if ce != nil && ce.code == stack.EnhanceYourCalm {
+		c.in.drain(calmDrain)
+		return
+	}
+	c.in.drain(maxDrain)
 }

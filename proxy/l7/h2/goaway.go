@@ -17,8 +17,6 @@ func (c *conn) readPing(f *frame) error {
 		return &connError{stack.FrameSizeError, "PING of a wrong length"}
 	}
 	data := [pingBytes]byte(f.content)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if f.has(flagAck) {
 		if c.pinged = (time.Time{}); c.server != nil && data == goAwayPing {
 			c.server.goAway()
@@ -46,8 +44,6 @@ func (c *conn) readGoAway(f *frame) error {
 	}
 	last := binary.BigEndian.Uint32(f.content) & lastStream
 	why := &goAwayError{stack.ErrCode(binary.BigEndian.Uint32(f.content[4:])), string(f.content[8:min(len(f.content), 8+256)])}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.server != nil {
 		return nil
 	}

@@ -87,8 +87,6 @@ func (c *conn) readHeaders(f *frame) error {
 
 // openBlock finds what the block is for.
 func (c *conn) openBlock(b *block) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	st := c.streams.get(b.id)
 	switch {
 	case c.server != nil:
@@ -155,8 +153,6 @@ func (c *conn) decode(p []byte) error {
 
 // readTrailers ends a body with the block that came after it.
 func (c *conn) readTrailers(b *block) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	st := c.streams.get(b.id)
 	if st == nil || st.recvErr != nil {
 		return nil

@@ -141,14 +141,18 @@ func (in *input) drop() {
 	}
 }
 
-// maxDrain is how much a peer may still send while it is being left.
-const maxDrain = 1 << 20
+// How much a peer may still send while it is being left: one that is told to calm
+// down gets little more to be read.
+const (
+	maxDrain  = 1 << 20
+	calmDrain = 64 << 10
+)
 
 // drain receives, and forgets, until the peer closes, or the deadline is over.
-func (in *input) drain() {
+func (in *input) drain(most int) {
 	in.drop()
 	in.buf = getMedium()
-	for total := 0; total < maxDrain; {
+	for total := 0; total < most; {
 		n, err := in.c.Read(in.buf)
 		if total += n; err != nil {
 			return

@@ -227,8 +227,6 @@ func (s *server) recycle(st *serverStream) {
 // request begins the stream whose head has come.
 func (s *server) request(b *block) error {
 	c, st := s.conn, b.request
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	why := b.badRequest()
 	switch {
 	case b.large:

@@ -97,8 +97,6 @@ func (c *conn) readSettings(f *frame) error {
 	case f.has(flagAck):
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := c.peer
 	if !c.settled {
 		s.maxStreams = lastStream // the peer has spoken, and not of it yet

@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
@@ -21,6 +22,8 @@ type stream struct {
 	c      *conn
 	id     uint32
 	length int64 // that the head declares, or -1; set before anybody else sees it
+
+	ready atomic.Bool // atHand, for who does not hold c.mu
 
 	streamState // guarded by c.mu
 }
@@ -61,6 +64,7 @@ func (st *stream) start(c *conn, id uint32) {
 		touched: st.touched, starved: st.starved, trailer: st.trailer,
 		recvLeft: c.params.streamWindow(), sendWindow: c.peer.window,
 	}
+	st.ready.Store(false)
 	c.streams.put(st)
 }
 
@@ -73,6 +77,7 @@ func (st *stream) endSend() {
 // endRecv notes that the peer's side is over. The caller holds mu.
 func (st *stream) endRecv() {
 	st.recvEnd = true
+	st.ready.Store(true)
 	st.forget()
 }
 
@@ -94,6 +99,7 @@ func (st *stream) forget() {
 func (st *stream) fail(err error) {
 	if !st.recvEnd && st.recvErr == nil {
 		st.recvErr = err
+		st.ready.Store(true)
 		st.c.giveBack(st, len(st.pending))
 		st.dropPending()
 	}
@@ -126,9 +132,10 @@ func (st *stream) Next(ctx context.Context) (chunk []byte, err error) {
 	}
 	st.taken, st.pending = st.pending, nil
 	if st.recvEnd {
-		err = io.EOF
+		return st.taken, io.EOF
 	}
-	return st.taken, err
+	st.ready.Store(false)
+	return st.taken, nil
 }
 
 // release takes back the chunk that was read, and gives the peer credit for it. The
@@ -149,11 +156,7 @@ func (st *stream) atHand() bool {
 }
 
 // AtHand implements stack.Body.
-func (st *stream) AtHand() bool {
-	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	return st.atHand()
-}
+func (st *stream) AtHand() bool { return st.ready.Load() }
 
 // Trailer implements stack.Body.
 func (st *stream) Trailer() *stack.Header { return &st.trailer }
@@ -202,8 +205,6 @@ func (c *conn) readData(f *frame) error {
 	if len(f.content) == 0 && !f.has(flagEndStream) && !c.control.spend() {
 		return calm("too many empty DATA frames")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.recvWindow -= int64(size); c.recvWindow < 0 {
 		return &connError{stack.FlowControlError, "DATA over the connection's window"}
 	}
@@ -242,6 +243,7 @@ func (c *conn) takeData(st *stream, f *frame) error {
 		c.giveBack(st, len(f.content))
 	} else if len(f.content) > 0 {
 		st.pending = codec.Append(st.pending, f.content)
+		st.ready.Store(true)
 	}
 	if end {
 		st.endRecv()
@@ -279,8 +281,6 @@ func (c *conn) readReset(f *frame) error {
 	}
 	p := f.content
 	code := stack.ErrCode(uint32(p[0])<<24 | uint32(p[1])<<16 | uint32(p[2])<<8 | uint32(p[3]))
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	st := c.streams.get(f.stream)
 	switch {
 	case st == nil && c.isIdle(f.stream):
