@@ -104,6 +104,9 @@ func (p pod) connect(t *testing.T) {
 	err = nl.LinkSetUp(lo)
 	for _, text := range []string{"10.99.0.1/24", "fd99::1/64"} {
 		addr, aerr := netlink.ParseAddr(text)
+		if aerr == nil {
+			addr.Flags |= unix.IFA_F_NODAD // else it cannot be bound until the kernel has asked for others that have it
+		}
 		err = errors.Join(err, aerr, nl.AddrAdd(lo, addr))
 	}
 	for _, text := range []string{"10.96.0.0/16", "fd96::/64"} {

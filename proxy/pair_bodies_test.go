@@ -61,7 +61,7 @@ func testPairBodies(t *testing.T, start func(testing.TB, string) *pair) {
 			got, err := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
 			if err != nil || !bytes.Equal(got, body) {
-				t.Errorf("%d bytes, chunked %t: %d came back, %v", size, chunked, len(got), err)
+				t.Errorf("%d bytes, chunked %t: %s with %d bytes came back, %v; %s", size, chunked, resp.Status, len(got), err, resp.Header.Get("l5d-proxy-error"))
 			}
 			if want := sum(body); chunked && (resp.Trailer.Get("x-sum") != want || resp.Header.Get("x-request-trailer") != want) {
 				t.Errorf("%d bytes: trailers %v and %q; want %q", size, resp.Trailer, resp.Header["X-Request-Trailer"], want)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // ErrNothingSent is in an error of Conn.WriteRead when the kernel took none of
@@ -101,6 +102,9 @@ func (c *Conn) afterClose(f func()) {
 		}
 	}
 }
+
+// Warm fetches what the next use of the connection needs.
+func (c *Conn) Warm() { warm.Object(c) }
 
 // PeerClosed reports whether the peer has closed the connection, or has sent what
 // nobody has read: either way an idle connection is not to be used again. It asks

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // An input is the read that a Conn is waiting for. Its callback is made once, and
@@ -18,6 +20,7 @@ type input struct {
 	p    []byte
 	get  func() []byte
 	put  func([]byte)
+	sent func() // called when all is written, before the wait
 	n    int
 	err  error
 }
@@ -28,7 +31,7 @@ type task uint8
 const (
 	reading  task = iota // read into p
 	late                 // read into what get gives
-	exchange             // write first, then read into p
+	exchange             // write first, then read late
 )
 
 func (in *input) begin(t task) {
@@ -53,6 +56,9 @@ func (c *Conn) readable(fd uintptr) bool {
 	case exchange:
 		return c.writeFirst(fd)
 	case late:
+		if in.sent != nil { // who wrote a request has waited long, and is about to return
+			warm.Callers()
+		}
 		in.p = in.get()
 		if in.receive(fd) {
 			return true
@@ -92,8 +98,12 @@ func (c *Conn) ReadLate(get func() []byte, put func([]byte)) ([]byte, int, error
 	defer in.mu.Unlock()
 	in.begin(late)
 	in.get, in.put = get, put
-	err := c.await()
-	p := in.p
+	return in.taken(c.await())
+}
+
+// taken ends a read into a buffer that was taken late.
+func (in *input) taken(err error) ([]byte, int, error) {
+	p, put := in.p, in.put
 	in.p, in.get, in.put = nil, nil, nil
 	if err != nil {
 		if p != nil {
@@ -104,48 +114,49 @@ func (c *Conn) ReadLate(get func() []byte, put func([]byte)) ([]byte, int, error
 	return p, in.n, nil
 }
 
-// WriteRead writes all of w, then waits for what the peer answers and reads the
-// first of it into r, which has room. It is for a connection on which nothing is
-// under way: one that the peer has closed, or on which there are bytes already, it
-// does not use. That saves a read that would find nothing, and the caller
-// PeerClosed.
+// WriteRead writes all of w and calls sent, then waits for what the peer answers
+// and reads the first of it as ReadLate does: who waits for a server needs no
+// buffer. After sent w is the caller's again. It is for a connection on which
+// nothing is under way: one that the peer has closed, or on which there are bytes
+// already, it does not use. That saves a read that would find nothing, and the
+// caller PeerClosed.
 //
 // If the error wraps ErrNothingSent, no byte of w has left. Any other error says
 // nothing of how much the peer has seen.
-func (c *Conn) WriteRead(w, r []byte) (int, error) {
+func (c *Conn) WriteRead(w []byte, sent func(), get func() []byte, put func([]byte)) ([]byte, int, error) {
 	in := &c.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	c.out.mu.Lock()
 	c.out.begin(w, false)
 	in.begin(exchange)
-	in.p = r
+	in.sent, in.get, in.put = sent, get, put
 	err := c.await()
 	if in.task == exchange { // still: not all of w is written
 		if err = c.finish(err); err == nil {
-			in.begin(reading)
+			in.sent()
+			in.begin(late)
 			err = c.await()
 		}
 	}
-	in.p = nil
-	return in.n, err
+	in.sent = nil
+	return in.taken(err)
 }
 
 // writeFirst writes what fits, and gives the writing half back if that was all.
-// Nothing can come unseen between quiet and the wait, since the poller was reset
-// before quiet.
+// The poller's callback holds the descriptor open for it. Nothing can come unseen
+// between quiet and the wait, since the poller was reset before quiet.
 func (c *Conn) writeFirst(fd uintptr) bool {
 	if c.in.err = quiet(fd); c.in.err != nil {
 		return true
 	}
-	if c.in.err = c.raw.Write(c.out.ready); c.in.err == nil {
-		c.in.err = c.out.err
-	}
-	if c.in.err != nil || c.out.n < len(c.out.p) {
+	c.writable(fd)
+	if c.in.err = c.out.err; c.in.err != nil || c.out.n < len(c.out.p) {
 		return true
 	}
-	c.in.task, c.out.p = reading, nil
+	c.in.task, c.out.p = late, nil
 	c.out.mu.Unlock()
+	c.in.sent()
 	return false
 }
 

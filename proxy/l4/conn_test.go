@@ -59,7 +59,7 @@ func TestConnErrors(t *testing.T) {
 		_, rerr := c.Read(make([]byte, 1))
 		_, werr := c.Write([]byte("x"))
 		_, _, lerr := c.ReadLate(func() []byte { return make([]byte, 1) }, func([]byte) {})
-		_, werr2 := c.WriteRead([]byte("x"), make([]byte, 1))
+		_, werr2 := writeRead(c, []byte("x"), make([]byte, 1))
 		for _, err := range []error{rerr, werr, lerr, werr2} {
 			var timeout net.Error
 			if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -223,6 +223,12 @@ func waitParked(t *testing.T, c *Conn) {
 	})
 }
 
+// writeRead is c.WriteRead into r.
+func writeRead(c *Conn, w, r []byte) (int, error) {
+	_, n, err := c.WriteRead(w, func() {}, func() []byte { return r }, func([]byte) {})
+	return n, err
+}
+
 func TestConnWriteRead(t *testing.T) {
 	r := make([]byte, 16)
 	t.Run("answered", func(t *testing.T) {
@@ -235,7 +241,7 @@ func TestConnWriteRead(t *testing.T) {
 			}
 		}()
 		for range 3 {
-			if n, err := c.WriteRead([]byte("ping"), r); err != nil || string(r[:n]) != "PING" {
+			if n, err := writeRead(c, []byte("ping"), r); err != nil || string(r[:n]) != "PING" {
 				t.Fatalf("WriteRead = %q, %v", r[:n], err)
 			}
 			if !c.out.mu.TryLock() || !c.in.mu.TryLock() {
@@ -252,7 +258,7 @@ func TestConnWriteRead(t *testing.T) {
 			io.CopyN(io.Discard, peer, int64(len(w)))
 			peer.Write([]byte("done"))
 		}()
-		if n, err := c.WriteRead(w, r); err != nil || string(r[:n]) != "done" {
+		if n, err := writeRead(c, w, r); err != nil || string(r[:n]) != "done" {
 			t.Fatalf("WriteRead = %q, %v", r[:n], err)
 		}
 	})
@@ -262,14 +268,14 @@ func TestConnWriteRead(t *testing.T) {
 			io.ReadFull(peer, make([]byte, 4))
 			peer.Close()
 		}()
-		if n, err := c.WriteRead([]byte("ping"), r); n != 0 || !errors.Is(err, io.EOF) {
+		if n, err := writeRead(c, []byte("ping"), r); n != 0 || !errors.Is(err, io.EOF) {
 			t.Fatalf("WriteRead = %d, %v", n, err)
 		}
 	})
 	t.Run("others may write while it waits", func(t *testing.T) {
 		peer, c := rawPair(t)
 		got := make(chan error)
-		go func() { _, err := c.WriteRead([]byte("a"), r); got <- err }()
+		go func() { _, err := writeRead(c, []byte("a"), r); got <- err }()
 		b := make([]byte, 2)
 		io.ReadFull(peer, b[:1])
 		if _, err := c.Write([]byte("b")); err != nil {
@@ -295,7 +301,7 @@ func TestConnWriteRead(t *testing.T) {
 			}
 			spoil(peer)
 			eventually(t, "PeerClosed", c.PeerClosed)
-			if _, err := c.WriteRead([]byte("ping"), r); !errors.Is(err, ErrNothingSent) {
+			if _, err := writeRead(c, []byte("ping"), r); !errors.Is(err, ErrNothingSent) {
 				t.Errorf("WriteRead: %v", err)
 			}
 			if !c.out.mu.TryLock() {
@@ -306,7 +312,7 @@ func TestConnWriteRead(t *testing.T) {
 	t.Run("closed here", func(t *testing.T) {
 		_, c := rawPair(t)
 		c.Close()
-		if _, err := c.WriteRead([]byte("ping"), r); !errors.Is(err, ErrNothingSent) || !errors.Is(err, net.ErrClosed) {
+		if _, err := writeRead(c, []byte("ping"), r); !errors.Is(err, ErrNothingSent) || !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 		if !c.PeerClosed() {
@@ -383,7 +389,7 @@ func TestConnAllocatesNothing(t *testing.T) {
 	for name, f := range map[string]func(){
 		"Write and Read": func() { c.Write(b); c.Read(b) },
 		"ReadLate":       func() { c.Write(b); c.ReadLate(get, put) },
-		"WriteRead":      func() { c.WriteRead(b, b) },
+		"WriteRead":      func() { c.WriteRead(b, func() {}, get, put) },
 		"PeerClosed":     func() { c.PeerClosed() },
 	} {
 		if n := testing.AllocsPerRun(200, f); n != 0 {
@@ -397,7 +403,9 @@ func BenchmarkConn(b *testing.B) {
 	for name, wrap := range map[string]func(*net.TCPConn, *Conn) func(){
 		"net.TCPConn": func(_ *net.TCPConn, c *Conn) func() { return func() { c.TCPConn.Write(msg); c.TCPConn.Read(msg) } },
 		"Conn":        func(_ *net.TCPConn, c *Conn) func() { return func() { c.Write(msg); c.Read(msg) } },
-		"WriteRead":   func(_ *net.TCPConn, c *Conn) func() { return func() { c.WriteRead(msg, msg) } },
+		"WriteRead": func(_ *net.TCPConn, c *Conn) func() {
+			return func() { c.WriteRead(msg, func() {}, func() []byte { return msg }, func([]byte) {}) }
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			peer, c := rawPair(b)

@@ -17,6 +17,10 @@ type Exchange struct {
 	// is about to wait in a Service calls Waiting, which calls it.
 	Flush func()
 
+	// Warm, if it is not nil, has the processor fetch what the codec uses once there
+	// is an answer. A client calls it when one has come.
+	Warm func()
+
 	mu    sync.Mutex
 	cause error         // why it ended; nil while it lasts
 	done  chan struct{} // made when it is asked for

@@ -82,7 +82,9 @@ func (h *Header) Add(name, value string) {
 // AddParsed is Add for a codec's parser, which has seen that name is a token and
 // value has no control characters: who writes the field need not look again.
 func (h *Header) AddParsed(name, value string) {
-	h.fields = append(h.fields, field{name: name, value: value, parsed: true})
+	h.fields = append(h.fields, field{})
+	f := &h.fields[len(h.fields)-1] // in place, since to copy a field waits until it has left the processor
+	f.name, f.value, f.parsed = name, value, true
 }
 
 // AddSensitive is AddParsed for a field that HPACK's tables must not hold, here
@@ -108,10 +110,13 @@ func (h *Header) Set(name, value string) {
 
 // Del removes every field of that name.
 func (h *Header) Del(name string) {
-	if !h.Has(name) {
-		return
+	for i := range h.fields {
+		if h.fields[i].name == name {
+			later := slices.DeleteFunc(h.fields[i:], func(f field) bool { return f.name == name })
+			h.fields = h.fields[:i+len(later)]
+			return
+		}
 	}
-	h.fields = slices.DeleteFunc(h.fields, func(f field) bool { return f.name == name })
 }
 
 // DelFunc removes every field for which del is true.

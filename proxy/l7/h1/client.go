@@ -12,10 +12,10 @@ import (
 )
 
 // A writeReader is a connection that can write a request and wait for the first
-// bytes of its answer in one. If it took no byte of w its error wraps
-// stack.ErrUnsent.
+// bytes of its answer in one, without a buffer while it waits: sent says that w is
+// no longer needed. If it took no byte of w its error wraps stack.ErrUnsent.
 type writeReader interface {
-	WriteRead(w, r []byte) (n int, err error)
+	WriteRead(w []byte, sent func(), get func() []byte, put func([]byte)) (buf []byte, n int, err error)
 }
 
 // A conn is one connection to a server: it carries one exchange at a time.
@@ -23,12 +23,15 @@ type conn struct {
 	pool  *Pool
 	c     *stack.Conn
 	wr    writeReader // c's, or nil
+	sent  func()      // out.drop, as a value made once
 	peer  interface{ PeerClosed() bool }
+	warm  func()        // fetches c and its connection
+	get   func() []byte // getSmall, for when an answer has come
 	key   poolKey
-	keeps bool // may be kept at all
-	used  bool // has carried an exchange before
-	whole bool // what is sent first is the whole request
-	since time.Time
+	keeps bool          // may be kept at all
+	used  bool          // has carried an exchange before
+	whole bool          // what is sent first is the whole request
+	since time.Duration // when it was put into the pool, on the pool's clock
 
 	in      input
 	out     output
@@ -47,6 +50,12 @@ func newConn(p *Pool, nc *stack.Conn, key poolKey, keeps bool) *conn {
 	c.wr, _ = nc.Conn.(writeReader)
 	c.peer, _ = nc.Conn.(interface{ PeerClosed() bool })
 	c.out.c = nc
+	c.sent = c.out.drop
+	c.warm = warmer(c, nc)
+	c.get = func() []byte {
+		c.warm()
+		return getSmall()
+	}
 	c.body.wrap = ofResponse
 	c.body.closed = c.release
 	return c
@@ -162,21 +171,32 @@ func (c *conn) atHand(ctx context.Context, r *stack.Request) (whole bool, err er
 func (c *conn) send() error {
 	o := &c.out
 	if !c.whole || c.wr == nil || len(o.buf) == 0 || o.err != nil {
-		if c.used && c.wr != nil && c.stale() {
+		if c.used && o.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
 			return c.unsent(errStale)
 		}
 		return c.unsent(o.flush())
 	}
-	c.in.room(smallBuffer)
-	sent := len(o.buf)
-	n, err := c.wr.WriteRead(o.buf, c.in.buf[c.in.w:])
+	size := len(o.buf)
+	c.in.idle()
+	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, putBack)
 	if errors.Is(err, stack.ErrUnsent) {
 		return c.unsent(err)
 	}
-	o.drop()
-	c.c.CountWritten(sent)
+	c.c.CountWritten(size)
+	if err != nil {
+		return c.unanswered(err)
+	}
+	if x := stack.ExchangeOf(c.ctx); x != nil && x.Warm != nil {
+		x.Warm()
+	}
 	c.c.CountRead(n)
-	c.in.w += n
+	c.in.buf, c.in.r, c.in.w = buf, 0, n
+	return nil
+}
+
+// unanswered says what the error of a WriteRead that has sent something means.
+func (c *conn) unanswered(err error) error {
+	c.out.drop()
 	if errors.Is(err, io.EOF) {
 		return ErrNoAnswer
 	}

@@ -39,10 +39,11 @@ type fieldsSeen struct {
 	connection string // all its values, joined
 	protocols  string // all upgrade values, joined
 	hop        bool   // there is something to take off
+	others     bool   // and not the connection field alone
 }
 
 // scan looks at each field once.
-func scan(h *stack.Header) (f fieldsSeen) {
+func (f *fieldsSeen) scan(h *stack.Header) {
 	for i := range h.Len() {
 		name, value := h.At(i)
 		switch name {
@@ -52,7 +53,7 @@ func scan(h *stack.Header) (f fieldsSeen) {
 		case "transfer-encoding":
 			f.encodings++
 			f.encoding = value
-			f.hop = true
+			f.hop, f.others = true, true
 		case "host":
 			f.hosts++
 			f.host = value
@@ -63,7 +64,6 @@ func scan(h *stack.Header) (f fieldsSeen) {
 			f.seeHop(name, value)
 		}
 	}
-	return f
 }
 
 // delimit sets the kind and length that the fields tell, for a message that may
@@ -117,7 +117,8 @@ func quoted(s string) string { return strconv.Quote(s[:min(len(s), 64)]) }
 // requestFraming finds how r's content is delimited, and takes off the fields of the
 // hop on which it came.
 func requestFraming(r *stack.Request) (framing, error) {
-	f := scan(&r.Header)
+	var f fieldsSeen
+	f.scan(&r.Header)
 	if err := f.checkRequest(r); err != nil {
 		return f.framing, err
 	}
@@ -180,7 +181,8 @@ func (f *fieldsSeen) host1(r *stack.Request) error {
 // responseFraming does for r, the answer to a request of that method, which asked
 // for that upgrade, what requestFraming does for a request.
 func responseFraming(r *stack.Response, method, upgrade string) (framing, error) {
-	f := scan(&r.Header)
+	var f fieldsSeen
+	f.scan(&r.Header)
 	if err := f.delimit(r.Version, &r.Header); err != nil {
 		return f.framing, err
 	}

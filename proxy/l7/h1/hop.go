@@ -17,6 +17,8 @@ func (f *fieldsSeen) seeHop(name, value string) {
 	switch name {
 	case "connection":
 		f.connection = join(f.connection, value)
+		f.hop = true
+		return
 	case "upgrade":
 		f.protocols = join(f.protocols, value)
 	case "te":
@@ -29,7 +31,7 @@ func (f *fieldsSeen) seeHop(name, value string) {
 	default:
 		return
 	}
-	f.hop = true
+	f.hop, f.others = true, true
 }
 
 func join(a, b string) string {
@@ -65,6 +67,10 @@ func (f *fieldsSeen) takeOff(h *stack.Header) error {
 		if named, err = f.options(); err != nil {
 			return err
 		}
+	}
+	if !f.others && len(named) == 0 { // as in most messages that have any
+		h.Del("connection")
+		return nil
 	}
 	h.DelFunc(func(name, value string) bool { return ofOneHop(name, value, named) })
 	if f.upgrade != "" {

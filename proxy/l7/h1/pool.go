@@ -17,6 +17,7 @@ type Pool struct {
 	dial    stack.Dialer
 	params  *Params
 	changed func()
+	epoch   time.Time // from which its times count: to read such a clock costs half of time.Now
 
 	mu       sync.Mutex
 	idle     map[poolKey]*[]*conn // the one used last is last
@@ -26,7 +27,7 @@ type Pool struct {
 	sweep    *time.Timer   // runs while there is one
 	keep     time.Duration // how long the server is thought to keep them
 	closed   bool
-	learned  time.Time            // when that was
+	learned  time.Duration        // when that was
 	pauses   func() time.Duration // between failed dials; nil while dials succeed
 	trouble  atomic.Bool          // since a failed dial, until one succeeds
 	failing  atomic.Bool          // since a failed dial, until the pause is over
@@ -45,7 +46,7 @@ const maxKeys = 1024
 // are closed, and each of the others when its exchange is over. changed, which
 // may be nil, is called when what Ready reports may have changed.
 func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *Pool {
-	pool := &Pool{dial: dial, params: &p, changed: changed, keep: p.Idle, idle: make(map[poolKey]*[]*conn)}
+	pool := &Pool{dial: dial, params: &p, changed: changed, epoch: time.Now(), keep: p.Idle, idle: make(map[poolKey]*[]*conn)}
 	context.AfterFunc(ctx, pool.close)
 	return pool
 }
@@ -67,7 +68,7 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 			if err == nil || !errors.Is(err, stack.ErrUnsent) {
 				return resp, err
 			}
-			p.learn(time.Since(c.since))
+			p.learn(p.now() - c.since)
 			unsent = c
 		}
 	}
@@ -119,6 +120,8 @@ func (p *Pool) dialled(ctx context.Context, err error) {
 	p.tell()
 }
 
+func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
+
 func (p *Pool) recover() {
 	p.failing.Store(false)
 	p.tell()
@@ -155,7 +158,8 @@ func (p *Pool) take(key poolKey) *conn {
 		p.count--
 		keep := p.keep
 		p.mu.Unlock()
-		age := time.Since(c.since)
+		c.warm()
+		age := p.now() - c.since
 		switch {
 		case c.wr == nil && c.stale(): // else WriteRead looks, for less
 			p.learn(age)
@@ -178,7 +182,7 @@ func (p *Pool) learn(age time.Duration) {
 // while: a server that was started anew has closed young connections too.
 func (p *Pool) shorten(age time.Duration) {
 	if d := max(age*4/5, time.Millisecond); d < p.keep {
-		p.keep, p.learned = d, time.Now()
+		p.keep, p.learned = d, p.now()
 	}
 }
 
@@ -188,7 +192,7 @@ const relearn = time.Minute
 // put keeps c for the next request, if there is room.
 func (p *Pool) put(c *conn) {
 	c.in.idle()
-	c.since = time.Now()
+	c.since = p.now()
 	p.mu.Lock()
 	kept := p.room(c.key)
 	if kept == nil {
@@ -199,7 +203,7 @@ func (p *Pool) put(c *conn) {
 	*kept = append(*kept, c)
 	p.lastKey, p.lastUsed = c.key, kept
 	p.count++
-	if p.keep < p.params.Idle && c.since.Sub(p.learned) > relearn {
+	if p.keep < p.params.Idle && c.since-p.learned > relearn {
 		p.keep = p.params.Idle
 	}
 	if p.sweep == nil {
@@ -230,11 +234,11 @@ func (p *Pool) pace() time.Duration { return max(p.params.Idle/4, time.Milliseco
 func (p *Pool) sweepIdle() {
 	p.mu.Lock()
 	var gone []*conn
-	now := time.Now()
+	now := p.now()
 	for key, kept := range p.idle {
 		live := (*kept)[:0]
 		for _, c := range *kept {
-			age := now.Sub(c.since)
+			age := now - c.since
 			if c.stale() {
 				p.shorten(age)
 			} else if age < p.keep {

@@ -51,6 +51,7 @@ type server struct {
 	watch  watcher
 	date   dateLine
 
+	warm        func()                   // fetches s and c
 	interimFunc func(int, *stack.Header) // interim, as a value made once
 
 	mu     sync.Mutex  // guards idle, and a drain's deadline
@@ -69,12 +70,17 @@ func newServer(c *stack.Conn, svc stack.Service, p *Params) *server {
 	s.in.server = true
 	s.interimFunc = s.interim
 	s.in.before = s.out.Flush
-	s.x = &stack.Exchange{Flush: s.out.Flush}
+	s.warm = warmer(s, c)
+	s.x = s.newExchange()
 	s.body.wrap = ofRequest
 	s.body.closed = s.bodyClosed
 	s.watch.init(s)
 	c.CloseClient = s.closeAfter
 	return s
+}
+
+func (s *server) newExchange() *stack.Exchange {
+	return &stack.Exchange{Flush: s.out.Flush, Warm: s.warm}
 }
 
 func (s *server) close() {
@@ -126,6 +132,9 @@ func (s *server) exchange() (more bool, err error) {
 		return false, s.refuse(err)
 	}
 	s.body.start(&s.in, s.params, f)
+	if s.body.hasEnded() {
+		s.in.idle() // the answer may take long, and the buffer serves others meanwhile
+	}
 	s.body.begin = s.sendContinue(f)
 	s.req.Body = &s.body
 	s.watch.start()
@@ -199,9 +208,11 @@ func (s *server) waitIdle() (more bool, err error) {
 
 func (s *server) begin() {
 	if !s.x.Begin() {
-		s.x = &stack.Exchange{Flush: s.out.Flush}
+		s.x = s.newExchange()
 	}
-	s.req.Reset()
+	if s.req.Conn != nil { // else it was reset when the connection idled
+		s.req.Reset()
+	}
 	s.req.Conn = s.c
 	s.req.Interim = s.interimFunc
 	s.continued, s.tunnel = false, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // A waiter is where one goroutine waits for news of its stream. A wake that comes
@@ -34,6 +35,7 @@ func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
 	defer watch.Stop()
 	for {
 		<-w.news
+		warm.Callers()
 		c.mu.Lock()
 		if ready() {
 			return nil
