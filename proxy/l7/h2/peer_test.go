@@ -198,7 +198,7 @@ func (p *peer) send() *peer {
 }
 
 // realWait is how long a test waits for what must come, on a socket.
-const realWait = 2 * time.Second
+const realWait = 8 * time.Second
 
 // until receives until done, or fails the test.
 func (p *peer) until(what string, done func() bool) {
