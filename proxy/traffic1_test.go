@@ -155,7 +155,6 @@ func (c *trafficClient1) wasCut(e *errand, resp *http.Response, got []byte, err 
 	switch {
 	case resp.StatusCode == http.StatusBadGateway && err == nil && len(got) == 0:
 	case resp.StatusCode == http.StatusOK && e.at >= 0 && err != nil && len(got) <= e.at && string(got) == string(c.down(e)[:len(got)]):
-	case resp.StatusCode == http.StatusOK && e.known && e.at == e.down && err == nil: // it was whole
 	default:
 		c.t.Errorf("%+v: got %v with %d bytes, %v", e, resp, len(got), err)
 	}

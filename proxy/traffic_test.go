@@ -156,7 +156,7 @@ func newErrand(rng *rand.Rand, id int) errand {
 		e.at = rng.IntN(e.down + 1)
 	case 2:
 		e.end = cuts
-		e.at = rng.IntN(e.down+2) - 1
+		e.at = rng.IntN(e.down+1) - 1 // not after all of it: a server that closes then takes the next request with it
 	}
 	return e
 }
