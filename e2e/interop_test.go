@@ -124,6 +124,7 @@ func (s identified) UnaryCall(ctx context.Context, r *testgrpc.SimpleRequest) (*
 func TestInterop(t *testing.T) { runInterop(t, 25) }
 
 func runInterop(t *testing.T, times int) {
+	t.Helper()
 	in := start(t, interopServer(t), "h2")
 	out := start(t, in.inbound, "h2")
 	for _, name := range slices.Sorted(maps.Keys(interopCases)) {

@@ -27,19 +27,19 @@ func requestLayers(next stack.Service) (inward, outward stack.Service) {
 		out.request(profiles.Target{Addr: to}, &profiles.Profile{}, next)
 }
 
-// cut is a body that fails at once.
-type cut struct{ stack.Body }
+// broken is a body that fails at once.
+type broken struct{ stack.Body }
 
-func (cut) Next(context.Context) ([]byte, error) {
+func (broken) Next(context.Context) ([]byte, error) {
 	return nil, fmt.Errorf("read: %w", syscall.ECONNRESET)
 }
-func (cut) Size() (int64, bool) { return 0, false }
+func (broken) Size() (int64, bool) { return 0, false }
 
 // TestGRPCThatBreaksOff goes through both stacks twice each: what is shed must be
 // free again, although nobody above the trailers learned of the failure.
 func TestGRPCThatBreaksOff(t *testing.T) {
 	inward, outward := requestLayers(func(context.Context, *stack.Request) (*stack.Response, error) {
-		return &stack.Response{Version: stack.HTTP2, Status: 200, Body: cut{stack.Empty()}}, nil
+		return &stack.Response{Version: stack.HTTP2, Status: 200, Body: broken{stack.Empty()}}, nil
 	})
 	for name, svc := range map[string]stack.Service{"inbound": inward, "outbound": outward} {
 		for range 2 {

@@ -22,7 +22,7 @@ func traffic1(t *testing.T, w *traffic) func(string, *rand.Rand) trafficClient {
 
 func (w *traffic) serve1(out http.ResponseWriter, r *http.Request) {
 	e := parseErrand(r.URL.Path)
-	if e.end == cut && e.at < 0 && e.unread() {
+	if e.end == cuts && e.at < 0 && e.unread() {
 		panic(http.ErrAbortHandler) // its content is still to come
 	}
 	got, err := io.ReadAll(r.Body)
@@ -30,7 +30,7 @@ func (w *traffic) serve1(out http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if e.end == cut && e.at < 0 {
+	if e.end == cuts && e.at < 0 {
 		panic(http.ErrAbortHandler)
 	}
 	out.Header().Set("x-saw", crc(got))
@@ -40,7 +40,7 @@ func (w *traffic) serve1(out http.ResponseWriter, r *http.Request) {
 		out.Header().Set("trailer", "x-sum")
 	}
 	p := &pieces{rest: w.down(&e), chunk: e.chunk, left: -1}
-	if e.end == cut {
+	if e.end == cuts {
 		p.left, p.err = e.at, errGivenUp
 	}
 	for buf := make([]byte, 64<<10); ; {
@@ -105,7 +105,7 @@ func (c *trafficClient1) do(e errand) {
 		return
 	}
 	if err != nil {
-		if e.end == cut && (e.at >= 0 || e.unread()) { // a cut connection may take with it what was under way
+		if e.end == cuts && (e.at >= 0 || e.unread()) { // a cut connection may take with it what was under way
 			c.broken.Add(1)
 			return
 		}
@@ -118,9 +118,12 @@ func (c *trafficClient1) do(e errand) {
 		return
 	}
 	got, err := io.ReadAll(resp.Body)
-	if e.end == cut {
+	if e.end == cuts {
 		c.wasCut(&e, resp, got, err)
 		return
+	}
+	if why := resp.Header.Get("l5d-proxy-error"); why != "" {
+		err = errors.New(why)
 	}
 	c.compare(&e, resp.StatusCode, got, err, resp.Header.Get("x-saw"), resp.Trailer.Get("x-sum"))
 }
@@ -152,7 +155,6 @@ func (c *trafficClient1) wasCut(e *errand, resp *http.Response, got []byte, err 
 	switch {
 	case resp.StatusCode == http.StatusBadGateway && err == nil && len(got) == 0:
 	case resp.StatusCode == http.StatusOK && e.at >= 0 && err != nil && len(got) <= e.at && string(got) == string(c.down(e)[:len(got)]):
-	case resp.StatusCode == http.StatusOK && e.known && e.at == e.down && err == nil: // it was whole
 	default:
 		c.t.Errorf("%+v: got %v with %d bytes, %v", e, resp, len(got), err)
 	}

@@ -83,7 +83,7 @@ func codeIn(err error) int64 {
 
 func (w *traffic) serve2(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 	e := parseErrand(r.Path)
-	if e.end == cut && e.at < 0 && e.unread() {
+	if e.end == cuts && e.at < 0 && e.unread() {
 		return nil, e.reset() // its content is still to come
 	}
 	got, err := readAll(ctx, r.Body)
@@ -94,12 +94,12 @@ func (w *traffic) serve2(ctx context.Context, r *stack.Request) (*stack.Response
 		}
 		return nil, err
 	}
-	if e.end == cut && e.at < 0 {
+	if e.end == cuts && e.at < 0 {
 		return nil, e.reset()
 	}
 	c := newContent2(w.down(&e), &e)
 	switch e.end {
-	case cut:
+	case cuts:
 		c.left, c.err = e.at, e.reset()
 	case leaves:
 		c.size = -1 // what is left is to come after the client has left

@@ -116,7 +116,7 @@ const (
 	regular ending = "regular"
 	upload  ending = "upload" // the client, amid its content
 	leaves  ending = "leaves" // the client, amid the response
-	cut     ending = "cut"    // the server, amid its content, or before its head
+	cuts    ending = "cut"    // the server, amid its content, or before its head
 )
 
 const errandForm = "/%d/%d/%d/%d/%d/%d/%t/%s/%d/%d"
@@ -155,8 +155,8 @@ func newErrand(rng *rand.Rand, id int) errand {
 		e.end = leaves
 		e.at = rng.IntN(e.down + 1)
 	case 2:
-		e.end = cut
-		e.at = rng.IntN(e.down+2) - 1
+		e.end = cuts
+		e.at = rng.IntN(e.down+1) - 1 // not after all of it: a server that closes then takes the next request with it
 	}
 	return e
 }

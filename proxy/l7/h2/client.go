@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,6 +199,53 @@ func (st *clientStream) news(error) { st.rd.wake() }
 type outgoing struct {
 	r    *stack.Request
 	send sender // with what was at hand of the content, to be sent again if nobody looks at it
+	over bool   // the content is closed
+	kept []byte // a copy of it, then; borrowed, or nil if there is none
+}
+
+// release closes a content that is sent whole. A server of HTTP/1 sees its client leave
+// from then on, and not before: it would receive into what the content lies in. In
+// HTTP/2 there is no need.
+func (o *outgoing) release() {
+	if o.over || o.r.Version == stack.HTTP2 || !o.send.last() {
+		return
+	}
+	if n := len(o.send.chunk); n > 0 {
+		o.kept = append(codec.Borrow(n), o.send.chunk...)
+		o.send.chunk = o.kept
+	}
+	o.over = true
+	_ = o.r.Body.Close(nil)
+}
+
+// answered closes a content that was sent whole with a trailer, which release leaves
+// until nothing need be sent again.
+func (o *outgoing) answered(st *clientStream) {
+	if st.whole && !o.over && o.r.Version != stack.HTTP2 {
+		_ = o.r.Body.Close(nil)
+	}
+	o.done()
+}
+
+// done gives back what is kept.
+func (o *outgoing) done() {
+	if o.kept != nil {
+		codec.Return(o.kept)
+		o.kept = nil
+	}
+}
+
+// failed makes err what Do returns. A request whose content was closed gets it back, for
+// those who may send it elsewhere.
+func (o *outgoing) failed(err error) error {
+	switch {
+	case o.over:
+		o.r.Body = stack.Bytes(bytes.Clone(o.kept))
+	case o.send.spent:
+		err = &spent{err}
+	}
+	o.done()
+	return err
 }
 
 // prepare looks at r, and takes what is at hand of its content.
@@ -338,7 +386,11 @@ func (st *clientStream) await(ctx context.Context) (*stack.Response, error) {
 		interims := st.interims
 		st.interims = nil
 		answered, lost := st.answered, st.recvErr
+		pumped := answered && st.pump != nil && st.pump.over && !st.pump.pulled
 		c.mu.Unlock()
+		if pumped && st.req.Version != stack.HTTP2 {
+			_ = st.req.Body.Close(nil)
+		}
 		for i := range interims {
 			if st.req.Interim != nil {
 				st.req.Interim(interims[i].status, &interims[i].header)

@@ -76,8 +76,12 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 		if err != nil {
 			return nil, o.failed(err)
 		}
+		if st.whole {
+			o.release()
+		}
 		resp, err := st.await(ctx)
 		if err == nil {
+			o.answered(st)
 			return resp, nil
 		}
 		if pulled := st.end(err); pulled {
@@ -91,14 +95,6 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 
 // maxTries bounds how often a request is sent whose server refuses to look at it.
 const maxTries = 3
-
-// failed makes err what Do returns.
-func (o *outgoing) failed(err error) error {
-	if o.send.spent {
-		return &spent{err}
-	}
-	return err
-}
 
 // begin sends o on a connection that has room for it, on a new one if need be.
 func (p *Pool) begin(ctx context.Context, o *outgoing) (*clientStream, error) {

@@ -15,7 +15,8 @@ type pump struct {
 	st     *clientStream
 	x      *stack.Exchange // ends with the pump's use; Next waits by it
 	done   chan struct{}
-	pulled bool // something was taken beyond what was at hand; read once done
+	pulled bool // something was taken beyond what was at hand; read once done, or over
+	over   bool // all is sent; guarded by the connection's mu
 }
 
 func (st *clientStream) startPump() {
@@ -32,6 +33,7 @@ func (p *pump) run() {
 		err = p.copy()
 	}
 	if err == nil {
+		p.release()
 		return
 	}
 	c := st.c
@@ -40,6 +42,18 @@ func (p *pump) run() {
 	if st.sendErr == nil && !st.sendEnd { // the content's fault, and not the server's
 		c.reset(&st.stream, codeOf(err, stack.Cancel))
 		st.fail(err)
+	}
+}
+
+// release closes the content, as outgoing.release does; once it need not be sent again.
+func (p *pump) release() {
+	st := p.st
+	st.c.mu.Lock()
+	p.over = true
+	needless := p.pulled || st.answered
+	st.c.mu.Unlock()
+	if needless && st.req.Version != stack.HTTP2 {
+		_ = st.req.Body.Close(nil)
 	}
 }
 
