@@ -99,6 +99,7 @@ demo-once: ## Run the demonstration, and fail if a request did or a count disagr
 soak: ## Run the tests that take over a minute, tagged soak
 	@grep -rlE --include='*_test.go' '^//go:build .*soak' . || { echo "no test is tagged soak"; exit 1; }
 	go test -race -tags poison,soak -run '^TestSoak' -v -timeout $(SOAKTIME) ./...
+	cd e2e && go test -tags soak -run '^TestSoak' -v -timeout $(SOAKTIME) ./...
 
 .PHONY: measure
 measure: ## Print the sizes by which docs/reviews compares this tree
