@@ -100,7 +100,7 @@ func (cl *client) open(b *block, st *stream) error {
 	switch {
 	case st == nil && c.isIdle(b.id):
 		return &connError{stack.ProtocolError, "HEADERS of a stream that nobody has begun"}
-	case st == nil || st.recvErr != nil:
+	case st == nil || st.broken():
 		return nil // of a stream that was left
 	case st.recvEnd:
 		return c.failStream(st, stack.StreamClosed, "HEADERS after the stream's end")
@@ -295,7 +295,7 @@ func (cl *client) begin(o *outgoing) *clientStream {
 		c.newest += 2
 	}
 	st := cl.newStream()
-	st.stream.start(c, c.newest)
+	st.start(c, c.newest)
 	st.req, st.send = o.r, o.send
 	st.answered, st.goOn, st.between = false, false, 0
 	st.send.st = &st.stream
@@ -379,33 +379,44 @@ func (st *clientStream) await(ctx context.Context) (*stack.Response, error) {
 	if !st.whole {
 		st.startPump()
 	}
-	c := st.c
 	for {
-		c.mu.Lock()
-		err := c.until(ctx, &st.rd, st.hasNews)
-		interims := st.interims
-		st.interims = nil
-		answered, lost := st.answered, st.recvErr
-		pumped := answered && st.pump != nil && st.pump.over && !st.pump.pulled
-		c.mu.Unlock()
-		if pumped && st.req.Version != stack.HTTP2 {
-			_ = st.req.Body.Close(nil)
+		answered, err := st.hear(ctx)
+		if err != nil {
+			return nil, err
 		}
-		for i := range interims {
-			if st.req.Interim != nil {
-				st.req.Interim(interims[i].status, &interims[i].header)
-			}
-		}
-		switch {
-		case answered:
+		if answered {
 			st.resp.Body = st
 			return &st.resp, nil
-		case err != nil:
-			return nil, err
-		case lost != nil:
-			return nil, st.lost(lost)
 		}
 	}
+}
+
+// hear waits for news, and passes interim responses on. It reports whether the final
+// one has come.
+func (st *clientStream) hear(ctx context.Context) (answered bool, err error) {
+	c := st.c
+	c.mu.Lock()
+	err = c.until(ctx, &st.rd, st.hasNews)
+	interims := st.interims
+	st.interims = nil
+	answered, lost := st.answered, st.recvErr
+	pumped := answered && st.pump != nil && st.pump.over && !st.pump.pulled
+	c.mu.Unlock()
+	if pumped && st.req.Version != stack.HTTP2 {
+		_ = st.req.Body.Close(nil)
+	}
+	if st.req.Interim != nil {
+		for i := range interims {
+			st.req.Interim(interims[i].status, &interims[i].header)
+		}
+	}
+	if err == nil && lost != nil && !answered {
+		err = st.lost(lost)
+	}
+	if answered {
+		err = nil
+	}
+	return answered, err
 }
 
 // hasNews is called with mu held.

@@ -160,13 +160,9 @@ const framesAtOnce = 32
 
 // handle handles one frame. Its error ends the connection.
 func (c *conn) handle(f *frame) error {
-	if c.block.open && (f.kind != frameContinuation || f.stream != c.block.id) {
-		return &connError{stack.ProtocolError, "frame amid a header block"}
+	if err := c.inOrder(f); err != nil {
+		return err
 	}
-	if !c.in.greeted && (f.kind != frameSettings || f.has(flagAck)) {
-		return &connError{stack.ProtocolError, "first frame is not SETTINGS"}
-	}
-	c.in.greeted = true
 	switch f.kind {
 	case frameData:
 		return c.readData(f)
@@ -183,6 +179,19 @@ func (c *conn) handle(f *frame) error {
 	default:
 		return c.readControl(f)
 	}
+}
+
+// inOrder refuses a frame that may not stand where it does: ahead of the first
+// SETTINGS, or amid a header block.
+func (c *conn) inOrder(f *frame) error {
+	switch {
+	case c.block.open && (f.kind != frameContinuation || f.stream != c.block.id):
+		return &connError{stack.ProtocolError, "frame amid a header block"}
+	case !c.in.greeted && (f.kind != frameSettings || f.has(flagAck)):
+		return &connError{stack.ProtocolError, "first frame is not SETTINGS"}
+	}
+	c.in.greeted = true
+	return nil
 }
 
 // readControl handles the frames that cost the peer nothing, and are counted.

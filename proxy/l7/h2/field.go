@@ -25,15 +25,27 @@ const (
 
 // kindOf looks at a field (RFC 9113, sections 8.2 and 8.3).
 func kindOf(name, value string) fieldKind {
-	if name != "" && name[0] == ':' {
-		return pseudoKind(name)
-	}
 	switch {
-	case name == "" || !codec.All(name, codec.Lower):
+	case name == "":
 		return badName
-	case !codec.All(value, codec.Value) || value != "" && (isBlank(value[0]) || isBlank(value[len(value)-1])):
+	case name[0] == ':':
+		return pseudoKind(name)
+	case !codec.All(name, codec.Lower):
+		return badName
+	case !codec.All(value, codec.Value) || blankAround(value):
 		return badValue
+	default:
+		return regularKind(name, value)
 	}
+}
+
+func blankAround(value string) bool {
+	return value != "" && (isBlank(value[0]) || isBlank(value[len(value)-1]))
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+func regularKind(name, value string) fieldKind {
 	switch name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		return forbidden
@@ -71,8 +83,6 @@ func pseudoKind(name string) fieldKind {
 		return unknownPseudo
 	}
 }
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // add takes one field of the block, which is the decoder's way to give it. What a
 // block holds is counted before it is kept: a table entry costs its sender a byte
@@ -124,6 +134,7 @@ func (b *block) note(e *entry) bool {
 		b.mesh = true
 	case expectField:
 		b.expects = e.value == "100-continue"
+	default: // plain, and pseudo-fields, which do not come here
 	}
 	return b.malformed == ""
 }

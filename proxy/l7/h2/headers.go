@@ -154,7 +154,7 @@ func (c *conn) decode(p []byte) error {
 // readTrailers ends a body with the block that came after it.
 func (c *conn) readTrailers(b *block) error {
 	st := c.streams.get(b.id)
-	if st == nil || st.recvErr != nil {
+	if st == nil || st.broken() {
 		return nil
 	}
 	switch {

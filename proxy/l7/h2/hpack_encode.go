@@ -93,8 +93,8 @@ func (e *encoder) field(name, value string) {
 
 // slot is where a value that lies there is remembered.
 func slot(value string) uintptr {
-	at := uint64(uintptr(unsafe.Pointer(unsafe.StringData(value)))) + uint64(len(value))
-	return uintptr(at * 0x9e3779b97f4a7c15 >> 58) // Fibonacci hashing: 64 slots
+	at := uint64(uintptr(unsafe.Pointer(unsafe.StringData(value)))) + uint64(len(value)) //nolint:gosec // an address as a number, which nothing is reached by
+	return uintptr(at * 0x9e3779b97f4a7c15 >> 58)                                        // Fibonacci hashing: 64 slots
 }
 
 // find looks for the field in both tables, and remembers it. If it is in neither it
@@ -108,16 +108,17 @@ func (e *encoder) find(r *recent, name, value string) bool {
 		}
 	}
 	hash := e.hash(name, value)
-	named := uint64(first)
-	for i := 1; i <= e.table.count; i++ {
-		in := e.table.at(uint64(i))
-		if in.hash == hash && in.name == name && in.value == value {
-			*r = recent{name, value, e.table.inserted - uint64(i) + 1, false}
-			return true
-		}
-		if named == 0 && in.name == name {
-			named = staticCount + uint64(i)
-		}
+	at, named := e.search(hash, name, value)
+	switch {
+	case at > 0:
+		*r = recent{name, value, e.table.inserted - at + 1, false}
+		return true
+	case first > 0:
+		named = uint64(first)
+	}
+	if secret(name, value) {
+		e.literal(0x10, 4, named, name, value)
+		return false
 	}
 	if !worthKeeping(name, value) || len(name)+len(value)+entryOverhead > e.table.most/2 {
 		e.literal(0, 4, named, name, value)
@@ -126,6 +127,34 @@ func (e *encoder) find(r *recent, name, value string) bool {
 	e.literal(0x40, 6, named, name, value)
 	e.table.insert(entry{name: name, value: value, hash: hash})
 	*r = recent{name, value, e.table.inserted, false}
+	return false
+}
+
+// search looks through the dynamic table, and returns which entry, from the newest on,
+// has the field, and the index of one that has its name. 0 is for none.
+func (e *encoder) search(hash uint32, name, value string) (at, named uint64) {
+	for i := uint64(1); i <= uint64(e.table.count); i++ {
+		in := e.table.at(i)
+		if in.hash == hash && in.name == name && in.value == value {
+			return i, 0
+		}
+		if named == 0 && in.name == name {
+			named = staticCount + i
+		}
+	}
+	return 0, named
+}
+
+// secret reports whether a field is to stay out of all tables: many clients share a
+// connection, and one that could try values would see by their length which is there
+// (RFC 7541, section 7.1). Long values cannot be guessed.
+func secret(name, value string) bool {
+	switch name {
+	case "authorization", "proxy-authorization":
+		return true
+	case "cookie", "set-cookie":
+		return len(value) < 20
+	}
 	return false
 }
 

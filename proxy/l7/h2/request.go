@@ -32,20 +32,32 @@ func (b *block) badRequest() string {
 func (b *block) badTarget() string {
 	p := &b.pseudo
 	switch {
-	case p.method == "CONNECT" && (p.seen&(seenScheme|seenPath) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority)):
-		return "CONNECT to " + codec.Quoted(p.authority)
 	case p.method == "CONNECT":
-		return ""
+		return b.badConnect()
 	case p.scheme == "" || !codec.All(p.scheme, codec.Token):
 		return "invalid :scheme"
-	case p.path == "" || !codec.All(p.path, codec.Target):
-		return "invalid :path"
-	case p.path[0] != '/' && (p.path != "*" || p.method != "OPTIONS"):
+	case !validPath(p.path, p.method):
 		return "invalid :path"
 	case p.authority != "" && !codec.ValidAuthority(p.authority):
 		return "invalid :authority"
 	}
 	return ""
+}
+
+// badConnect looks at a CONNECT, which has neither a path nor a content's length.
+func (b *block) badConnect() string {
+	p := &b.pseudo
+	if p.seen&(seenScheme|seenPath) != 0 || b.length >= 0 || !codec.ValidAuthority(p.authority) {
+		return "CONNECT to " + codec.Quoted(p.authority)
+	}
+	return ""
+}
+
+func validPath(path, method string) bool {
+	if path == "*" {
+		return method == "OPTIONS"
+	}
+	return path != "" && path[0] == '/' && codec.All(path, codec.Target)
 }
 
 // badHost refuses a host that is not the authority: who reads one and who reads the

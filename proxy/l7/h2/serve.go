@@ -276,7 +276,7 @@ type serverStream struct {
 // begin is called with mu held.
 func (st *serverStream) begin(b *block) {
 	c := st.server.conn
-	st.stream.start(c, b.id)
+	st.start(c, b.id)
 	st.length = b.length
 	if b.end {
 		st.endRecv()
@@ -388,24 +388,30 @@ func (st *serverStream) sendResponse(resp *stack.Response) error {
 			return err
 		}
 	}
+	if over, err := st.sendHead(resp, send, bodiless); over || err != nil {
+		return err
+	}
+	return st.send.run(st.x)
+}
+
+// sendHead sends the head, with what is at hand of the content. It reports whether
+// that was all.
+func (st *serverStream) sendHead(resp *stack.Response, send sender, bodiless bool) (over bool, err error) {
 	c := st.c
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	st.send = send
 	if err = c.until(st.x, &st.wr, st.mayAnswer); err == nil {
 		err = st.sendErr
 	}
-	if err == nil {
-		st.writeHead(resp, bodiless || send.end && len(send.chunk) == 0 && send.last())
-		if !bodiless {
-			_, err = st.send.push()
-		}
+	if err != nil {
+		return false, err
 	}
-	over := st.sendEnd
-	c.mu.Unlock()
-	if over || err != nil {
-		return err
+	st.writeHead(resp, bodiless || send.end && len(send.chunk) == 0 && send.last())
+	if !bodiless {
+		_, err = st.send.push()
 	}
-	return st.send.run(st.x)
+	return st.sendEnd, err
 }
 
 // mayAnswer reports whether there is room for a head: a client that does not read is

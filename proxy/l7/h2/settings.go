@@ -19,7 +19,6 @@ const (
 
 // settings are what a peer has said that it takes.
 type settings struct {
-	tableSize  uint32
 	maxStreams uint32
 	window     int64 // of a new stream
 	frameSize  int
@@ -28,34 +27,33 @@ type settings struct {
 // firstSettings hold until the peer has spoken. RFC 9113 has no limit on streams,
 // which no server means: beyond 100 of them a client of ours waits for its word.
 func firstSettings() settings {
-	return settings{tableSize: hpackTable, maxStreams: 100, window: firstWindow, frameSize: minFrameSize}
+	return settings{maxStreams: 100, window: firstWindow, frameSize: minFrameSize}
 }
 
 // apply reads one setting. Only a client may ask for pushes, which it never gets: for
 // a server the setting has no meaning (RFC 9113, section 6.5.2).
 func (s *settings) apply(id uint16, v uint32, fromClient bool) error {
 	switch id {
-	case settingTableSize:
-		s.tableSize = v
 	case settingEnablePush:
 		if v > 1 || v == 1 && !fromClient {
-			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_ENABLE_PUSH is %d", v)}
+			return badSetting(stack.ProtocolError, "ENABLE_PUSH", v)
 		}
 	case settingMaxStreams:
 		s.maxStreams = v
 	case settingInitialWindow:
-		if v > maxWindow {
-			return &connError{stack.FlowControlError, fmt.Sprintf("SETTINGS_INITIAL_WINDOW_SIZE is %d", v)}
+		if s.window = int64(v); v > maxWindow {
+			return badSetting(stack.FlowControlError, "INITIAL_WINDOW_SIZE", v)
 		}
-		s.window = int64(v)
 	case settingMaxFrameSize:
-		if v < minFrameSize || v > maxFrameSize {
-			return &connError{stack.ProtocolError, fmt.Sprintf("SETTINGS_MAX_FRAME_SIZE is %d", v)}
+		if s.frameSize = int(v); v < minFrameSize || v > maxFrameSize {
+			return badSetting(stack.ProtocolError, "MAX_FRAME_SIZE", v)
 		}
-		s.frameSize = int(v)
-	default: // unknown ones are ignored; so is the header list's size, which is advice
 	}
-	return nil
+	return nil // unknown ones are ignored; so is the header list's size, which is advice
+}
+
+func badSetting(code stack.ErrCode, name string, v uint32) error {
+	return &connError{code, fmt.Sprintf("SETTINGS_%s is %d", name, v)}
 }
 
 // appendSettings appends a SETTINGS frame with those that differ from the RFC's
@@ -102,15 +100,16 @@ func (c *conn) readSettings(f *frame) error {
 		s.maxStreams = lastStream // the peer has spoken, and not of it yet
 	}
 	for b := f.content; len(b) > 0; b = b[settingBytes:] {
-		if err := s.apply(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.server != nil); err != nil {
+		id, v := binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:])
+		if err := s.apply(id, v, c.server != nil); err != nil {
 			return err
+		}
+		if id == settingTableSize { // each counts: a table that was gone in between is empty
+			c.enc.setLimit(v)
 		}
 	}
 	if err := c.growWindows(s.window - c.peer.window); err != nil {
 		return err
-	}
-	if s.tableSize != c.peer.tableSize {
-		c.enc.setLimit(s.tableSize)
 	}
 	c.peer, c.settled = s, true
 	c.buf = appendFrame(c.room(frameHeader), 0, frameSettings, flagAck, 0)

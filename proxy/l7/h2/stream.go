@@ -81,6 +81,9 @@ func (st *stream) endRecv() {
 	st.forget()
 }
 
+// broken reports whether the peer's side has ended early. The caller holds mu.
+func (st *stream) broken() bool { return st.recvErr != nil }
+
 // forget takes st off the connection once both sides are over. The caller holds mu.
 func (st *stream) forget() {
 	over := (st.sendEnd || st.sendErr != nil) && (st.recvEnd || st.recvErr != nil)
@@ -258,7 +261,7 @@ const wrongLength = "content does not have the length that its head declares"
 // may have been under way. The caller holds mu.
 func (c *conn) lateData(id uint32, st *stream) error {
 	switch {
-	case st != nil && st.recvErr != nil:
+	case st != nil && st.broken():
 		return nil
 	case st != nil:
 		return c.failStream(st, stack.StreamClosed, "DATA after the stream's end")
