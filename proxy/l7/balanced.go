@@ -3,6 +3,7 @@ package l7
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/outrigger-mesh/outrigger/balance"
 	"github.com/outrigger-mesh/outrigger/discover"
@@ -13,13 +14,15 @@ import (
 // did not reach its endpoint, as when that refuses to be dialled, is given to
 // another, once, if another is ready.
 func Balanced(b *balance.Balancer[stack.Service]) stack.Service {
+	pool := newCallObservers()
 	return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 		stack.Waiting(ctx) // Pick may wait
 		next, call, err := b.Pick(ctx, balance.Hint{})
 		if err != nil {
 			return nil, err
 		}
-		o := &callObserver{call: call, grpc: r.GRPC()}
+		o := pool.Get().(*callObserver) // the pool makes no other
+		o.call, o.grpc = call, r.GRPC()
 		resp, err := next(ctx, r)
 		if err != nil {
 			return failed(ctx, b, r, o, err)
@@ -64,15 +67,22 @@ func elsewhere(ctx context.Context, b *balance.Balancer[stack.Service], r *stack
 	return resp, nil
 }
 
-// A callObserver reports a call's first data and its end. Its fields are as small
-// as they can be: there is one for each request.
+// A callObserver reports a call's first data and its end. There is one for each
+// request, which is used again for another.
 type callObserver struct {
+	pool   *sync.Pool // where it goes when it has ended; nil for nowhere
 	call   balance.Call
 	body   stack.Body // for its trailer
 	status int16
 	code   int8 // gRPC's, if the head tells it
 	grpc   bool
 	began  bool
+}
+
+func newCallObservers() *sync.Pool {
+	pool := &sync.Pool{}
+	pool.New = func() any { return &callObserver{pool: pool} }
+	return pool
 }
 
 func (o *callObserver) observe(resp *stack.Response) {
@@ -95,7 +105,10 @@ func (o *callObserver) Data([]byte) {
 // End implements stack.Observer.
 func (o *callObserver) End(err error) {
 	o.call.End(o.outcome(err))
-	o.body = nil
+	pool := o.pool
+	if *o = (callObserver{pool: pool}); pool != nil {
+		pool.Put(o)
+	}
 }
 
 // outcome is what the call came to, when the response's body has ended with err.

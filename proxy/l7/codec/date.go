@@ -13,12 +13,11 @@ type date struct {
 	text   string
 }
 
-// At returns the value for t.
-func (d *Date) At(t time.Time) string {
-	s := t.Unix()
+// At returns the value for a second of Unix time.
+func (d *Date) At(second int64) string {
 	now := d.now.Load()
-	if now == nil || now.second != s {
-		now = &date{s, t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+	if now == nil || now.second != second {
+		now = &date{second, time.Unix(second, 0).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
 		d.now.Store(now)
 	}
 	return now.text

@@ -336,22 +336,15 @@ func (st *clientStream) writeHead() {
 		c.enc.field(":scheme", schemeOf(r))
 		c.enc.field(":path", pathOf(r))
 	}
-	authority := r.Authority
-	if authority != "" {
-		c.enc.field(":authority", authority)
+	if r.Authority != "" {
+		c.enc.field(":authority", r.Authority)
 	}
-	if r.Version == stack.HTTP2 && r.Header.Get("host") == authority || r.Method == "CONNECT" {
-		c.enc.fields(&r.Header, ofHopOrHost)
-	} else {
-		c.enc.fields(&r.Header, ofHop)
-	}
+	c.enc.fields(&r.Header, ofHop)
 	c.endBlock(&st.stream, mark, end)
 	if end {
 		st.endSend()
 	}
 }
-
-func ofHopOrHost(name, value string) bool { return name == "host" || ofHop(name, value) }
 
 func schemeOf(r *stack.Request) string {
 	if r.Scheme == "" {

@@ -29,7 +29,7 @@ type conn struct {
 	control  budget
 	updates  budget
 	refusals budget
-	now      time.Time // when the batch in hand came; a server's only
+	now      time.Time // when the batch in hand came
 
 	mu sync.Mutex // guards all that follows
 
@@ -100,7 +100,7 @@ func (c *conn) greet() {
 // read receives and handles frames until the connection is over, and says why.
 func (c *conn) read() error {
 	for {
-		c.sched.enter()
+		c.now = c.sched.enter()
 		err := c.batch()
 		c.wakeTouched()
 		if c.server != nil {
@@ -133,9 +133,6 @@ func (c *conn) hurry() time.Duration {
 // batch handles every whole frame that is unread. It holds mu meanwhile, but lets
 // others have it now and then, and all that handles frames is called with mu held.
 func (c *conn) batch() error {
-	if c.server != nil {
-		c.now = time.Now()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = true

@@ -62,12 +62,13 @@ func (e *encoder) end() []byte {
 	return out
 }
 
-// fields writes each field but those that skip names. They must have been checked.
+// fields writes each field, but of those that layers have set none that skip names.
+// They must have been checked.
 func (e *encoder) fields(h *stack.Header, skip func(name, value string) bool) {
 	for i := range h.Len() {
 		name, value := h.At(i)
 		switch {
-		case skip(name, value):
+		case !h.Parsed(i) && skip(name, value): // a parser has let no such field through
 		case h.Sensitive(i):
 			e.literal(0x10, 4, e.nameIndex(name), name, value)
 		default:
@@ -84,11 +85,15 @@ func (e *encoder) field(name, value string) {
 			return
 		}
 	}
-	if r.static {
-		e.number(0x80, 7, r.number)
+	index := r.number
+	if !r.static {
+		index = staticCount + e.table.inserted - r.number + 1
+	}
+	if index < 0x7f && len(e.out) < cap(e.out) {
+		e.out = append(e.out, 0x80|byte(index))
 		return
 	}
-	e.number(0x80, 7, staticCount+e.table.inserted-r.number+1)
+	e.number(0x80, 7, index)
 }
 
 // slot is where a value that lies there is remembered.

@@ -18,6 +18,7 @@ import (
 // for some seconds, or with the last connection.
 type Scheduler struct {
 	batches atomic.Int32 // in hand
+	clock   atomic.Int64 // when the last of them came, in seconds
 
 	mu      sync.Mutex
 	dirty   []*conn
@@ -30,8 +31,15 @@ type Scheduler struct {
 	trim  *time.Timer // set while there are idle ones
 }
 
-// enter says that a batch of frames is in hand.
-func (s *Scheduler) enter() { s.batches.Add(1) }
+// enter says that a batch of frames is in hand, and returns when that was.
+func (s *Scheduler) enter() time.Time {
+	s.batches.Add(1)
+	now := time.Now()
+	if second := now.Unix(); second != s.clock.Load() {
+		s.clock.Store(second)
+	}
+	return now
+}
 
 // leave ends a batch: those whom it has woken run, and what they write leaves.
 func (s *Scheduler) leave() {

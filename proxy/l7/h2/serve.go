@@ -431,12 +431,21 @@ func (st *serverStream) writeHead(resp *stack.Response, end bool) {
 	c.enc.field(":status", statusText(resp.Status))
 	c.enc.fields(&resp.Header, ofHop)
 	if !resp.Header.Has("date") {
-		c.enc.field("date", st.server.date.At(time.Now()))
+		c.enc.field("date", st.server.date.At(st.answeredAt(resp)))
 	}
 	c.endBlock(&st.stream, mark, end)
 	if end {
 		st.endSend()
 	}
+}
+
+// answeredAt returns the second in which resp came: with a batch just now, if it came
+// by HTTP/2, so that no clock need be read for it.
+func (st *serverStream) answeredAt(resp *stack.Response) int64 {
+	if resp.Version == stack.HTTP2 {
+		return st.c.sched.clock.Load()
+	}
+	return time.Now().Unix()
 }
 
 func statusText(status int) string {
