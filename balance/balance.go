@@ -20,6 +20,9 @@ type Config struct {
 
 	// Rand returns a number in [0, n), all as likely. Nil is math/rand's; a test gives its own.
 	Rand func(n uint64) uint64
+	// Now returns the time since some moment, the same for all who report to the
+	// balancer. Nil is a clock of its own.
+	Now func() time.Duration
 }
 
 // A Build makes what serves one endpoint, and says how to see whether that can
@@ -40,6 +43,8 @@ type Hint struct {
 	// Avoid are endpoints to be passed over if another is ready, such as those
 	// that a retry has tried.
 	Avoid []discover.Key
+	// Now is the time by Config.Now; zero means that the balancer is to look.
+	Now time.Duration
 }
 
 // A Balancer picks among the S that serve one destination's endpoints. One
@@ -48,7 +53,6 @@ type Balancer[S any] struct {
 	ctx   context.Context // of the balancer's life, and so of its endpoints'
 	c     Config
 	build Build[S]
-	epoch time.Time // from which all its times count
 
 	// Those that were ready when last asked. The holder of asking stores it.
 	roster atomic.Pointer[roster[S]]
@@ -72,7 +76,11 @@ func New[S any](ctx context.Context, c Config, build Build[S]) *Balancer[S] {
 	if c.Rand == nil {
 		c.Rand = rand.Uint64N
 	}
-	b := &Balancer[S]{ctx: ctx, c: c, build: build, epoch: time.Now()}
+	if c.Now == nil {
+		epoch := time.Now()
+		c.Now = func() time.Duration { return time.Since(epoch) }
+	}
+	b := &Balancer[S]{ctx: ctx, c: c, build: build}
 	b.queue = newQueue(c.FailFast, c.Capacity, b.fail)
 	b.members.Store(&members[S]{})
 	b.roster.Store(&roster[S]{})
@@ -85,16 +93,20 @@ func New[S any](ctx context.Context, c Config, build Build[S]) *Balancer[S] {
 // fail-fast strikes; its error is then an *Error. The wait is no part of what
 // the Call measures.
 func (b *Balancer[S]) Pick(ctx context.Context, h Hint) (S, Call, error) {
-	e := b.choose(h.Avoid)
+	e, start := b.choose(h.Avoid), h.Now
 	if e == nil {
 		var err error
 		if e, err = b.await(ctx, h.Avoid); err != nil {
 			var none S
 			return none, Call{}, err
 		}
+		start = 0
+	}
+	if start == 0 {
+		start = b.c.Now()
 	}
 	e.load.picked.Add(1)
-	return e.svc, Call{of: &e.of, load: e.load, epoch: b.epoch, start: time.Since(b.epoch)}, nil
+	return e.svc, Call{of: &e.of, load: e.load, now: b.c.Now, start: start}, nil
 }
 
 // Ready reports whether a Pick may succeed: false while failing fast.

@@ -22,8 +22,8 @@ type Outcome struct {
 type Call struct {
 	of    *discover.Endpoint
 	load  *load
-	epoch time.Time
-	start time.Duration // since the epoch
+	now   func() time.Duration
+	start time.Duration // by now
 	done  uint32        // sampled and ended; atomic
 }
 
@@ -42,11 +42,17 @@ func (c *Call) Endpoint() discover.Endpoint {
 
 // First says that the first of the response's data has come, which ends the
 // round trip. Only its first call counts, and only before End.
-func (c *Call) First() {
+func (c *Call) First() { c.FirstAt(0) }
+
+// FirstAt is First for who has just read the balancer's clock; zero means that it is
+// to be read.
+func (c *Call) FirstAt(now time.Duration) {
 	if c.load == nil || atomic.OrUint32(&c.done, sampled)&sampled != 0 {
 		return
 	}
-	now := time.Since(c.epoch)
+	if now == 0 {
+		now = c.now()
+	}
 	c.load.sample(now-c.start, now)
 }
 
@@ -69,7 +75,7 @@ func (c *Call) End(o Outcome) {
 }
 
 func (c *Call) sample(err error) {
-	now := time.Since(c.epoch)
+	now := c.now()
 	if err != nil {
 		c.load.failed(now-c.start, now)
 		return

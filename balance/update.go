@@ -45,7 +45,7 @@ func (b *Balancer[S]) merge(old *members[S], s discover.Set) (next *members[S], 
 		all:   make([]*endpoint[S], 0, len(s.Endpoints)),
 		byKey: make(map[discover.Key]*endpoint[S], len(s.Endpoints)),
 	}
-	now := time.Since(b.epoch)
+	now := b.c.Now()
 	for i := range s.Endpoints {
 		of := &s.Endpoints[i]
 		key := of.Key()

@@ -41,7 +41,7 @@ func (b *Balancer[S]) View() View {
 		Gate:      b.queue.gate.Load().Gate,
 		Updates:   b.updates.Load(),
 	}
-	now := time.Since(b.epoch)
+	now := b.c.Now()
 	for _, e := range m.all {
 		rtt, pending := e.load.estimate(now), e.load.pending()
 		v.Endpoints = append(v.Endpoints, EndpointView{

@@ -132,6 +132,7 @@ func (p *Proxy) balance(b profiles.Backend, q *Queue) balance.Config {
 		DefaultRTT: b.Load.DefaultRTT,
 		Decay:      b.Load.Decay,
 		FailFast:   q.FailFast,
+		Now:        stack.Clock,
 		Capacity:   q.Capacity,
 	}
 	if c.DefaultRTT == 0 {

@@ -17,12 +17,12 @@ func Balanced(b *balance.Balancer[stack.Service]) stack.Service {
 	pool := newCallObservers()
 	return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 		stack.Waiting(ctx) // Pick may wait
-		next, call, err := b.Pick(ctx, balance.Hint{})
+		next, call, err := b.Pick(ctx, balance.Hint{Now: stack.Now(ctx)})
 		if err != nil {
 			return nil, err
 		}
 		o := pool.Get().(*callObserver) // the pool makes no other
-		o.call, o.grpc = call, r.GRPC()
+		o.call, o.ctx, o.grpc = call, ctx, r.GRPC()
 		resp, err := next(ctx, r)
 		if err != nil {
 			return failed(ctx, b, r, o, err)
@@ -63,14 +63,15 @@ func elsewhere(ctx context.Context, b *balance.Balancer[stack.Service], r *stack
 		call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: err})
 		return nil, err
 	}
-	(&callObserver{call: call, grpc: r.GRPC()}).observe(resp)
+	(&callObserver{ctx: ctx, call: call, grpc: r.GRPC()}).observe(resp)
 	return resp, nil
 }
 
 // A callObserver reports a call's first data and its end. There is one for each
 // request, which is used again for another.
 type callObserver struct {
-	pool   *sync.Pool // where it goes when it has ended; nil for nowhere
+	pool   *sync.Pool      // where it goes when it has ended; nil for nowhere
+	ctx    context.Context //nolint:containedctx // of the exchange, for its clock
 	call   balance.Call
 	body   stack.Body // for its trailer
 	status int16
@@ -98,7 +99,7 @@ func (o *callObserver) observe(resp *stack.Response) {
 func (o *callObserver) Data([]byte) {
 	if !o.began {
 		o.began = true
-		o.call.First()
+		o.call.FirstAt(stack.Now(o.ctx))
 	}
 }
 

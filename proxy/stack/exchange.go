@@ -21,6 +21,8 @@ type Exchange struct {
 	// is an answer. A client calls it when one has come.
 	Warm func()
 
+	now time.Duration // Now's reading; zero if there is none for this stage
+
 	mu    sync.Mutex
 	cause error         // why it ended; nil while it lasts
 	done  chan struct{} // made when it is asked for
@@ -47,7 +49,7 @@ func (x *Exchange) Begin() bool {
 	if x.asked {
 		return false
 	}
-	x.cause, x.done, x.more = nil, nil, nil
+	x.cause, x.done, x.more, x.now = nil, nil, nil, 0
 	x.stops = [3]Interrupter{}
 	return true
 }
@@ -182,7 +184,11 @@ func ExchangeOf(ctx context.Context) *Exchange {
 // codec above still holds back is written first, so that nothing at hand waits
 // for what is not.
 func Waiting(ctx context.Context) {
-	if x := ExchangeOf(ctx); x != nil && x.Flush != nil {
+	x := ExchangeOf(ctx)
+	if x == nil {
+		return
+	}
+	if x.now = 0; x.Flush != nil {
 		x.Flush()
 	}
 }

@@ -117,7 +117,7 @@ func (c *requestCounts) begin(ctx context.Context, r *stack.Request) *exchange {
 	x := c.pool.Get().(*exchange) // the pool makes no other
 	x.requestCounts, x.ctx = c, ctx
 	if c.timed {
-		x.start = c.now()
+		x.start = stack.Now(ctx)
 	}
 	x.grpc, x.class = r.GRPC(), r.Class
 	x.parts.Store(1)
@@ -157,7 +157,7 @@ func (x *exchange) answered(resp *stack.Response) {
 // observe counts the latency, at the first that comes after the head.
 func (x *exchange) observe() {
 	if !x.first && x.timed {
-		x.latencies.of(x.status).observe(x.now() - x.start)
+		x.latencies.of(x.status).observe(stack.Now(x.ctx) - x.start)
 	}
 	x.first = true
 }

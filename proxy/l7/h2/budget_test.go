@@ -49,13 +49,13 @@ func TestAfford(t *testing.T) {
 
 // TestResetFee says which resets count.
 func TestResetFee(t *testing.T) {
-	now := time.Now()
+	now := 5 * time.Second
 	for name, test := range map[string]struct {
 		st   *serverStream
 		want float64
 	}{
 		"at once":        {&serverStream{began: now}, 1},
-		"after a while":  {&serverStream{began: now.Add(-time.Millisecond)}, patientFee},
+		"after a while":  {&serverStream{began: now - time.Millisecond}, patientFee},
 		"once answered":  {&serverStream{began: now, send: sender{st: &stream{}}}, 0},
 		"of one no more": {nil, patientFee},
 	} {

@@ -29,7 +29,7 @@ type conn struct {
 	control  budget
 	updates  budget
 	refusals budget
-	now      time.Time // when the batch in hand came
+	now      time.Duration // when the batch in hand came
 
 	mu sync.Mutex // guards all that follows
 

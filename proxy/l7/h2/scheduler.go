@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // A Scheduler is what the connections of one process share, so that a system call
@@ -18,7 +20,8 @@ import (
 // for some seconds, or with the last connection.
 type Scheduler struct {
 	batches atomic.Int32 // in hand
-	clock   atomic.Int64 // when the last of them came, in seconds
+	came    atomic.Int64 // when the last of them did, by stack.Clock
+	second  atomic.Int64 // the same by the calendar, in seconds
 
 	mu      sync.Mutex
 	dirty   []*conn
@@ -31,18 +34,20 @@ type Scheduler struct {
 	trim  *time.Timer // set while there are idle ones
 }
 
-// enter says that a batch of frames is in hand, and returns when that was.
-func (s *Scheduler) enter() time.Time {
+// enter says that a batch of frames is in hand, and returns when that was. The
+// calendar is looked at once a second.
+func (s *Scheduler) enter() time.Duration {
 	s.batches.Add(1)
-	now := time.Now()
-	if second := now.Unix(); second != s.clock.Load() {
-		s.clock.Store(second)
+	now := stack.Clock()
+	if last := s.came.Swap(int64(now)); s.second.Load() == 0 || last/int64(time.Second) != int64(now/time.Second) {
+		s.second.Store(time.Now().Unix())
 	}
 	return now
 }
 
 // leave ends a batch: those whom it has woken run, and what they write leaves.
 func (s *Scheduler) leave() {
+	runtime.Gosched()
 	runtime.Gosched()
 	s.batches.Add(-1)
 	s.flush()

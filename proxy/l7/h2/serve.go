@@ -266,9 +266,9 @@ type serverStream struct {
 	x      *stack.Exchange
 	send   sender
 
-	started bool      // the connection's reader's own, as what follows
-	began   time.Time // when its head came
-	expects bool      // 100-continue, and it was not sent
+	started bool          // the connection's reader's own, as what follows
+	began   time.Duration // when its head came
+	expects bool          // 100-continue, and it was not sent
 
 	interimFunc func(int, *stack.Header) // interim, as a value made once
 }
@@ -294,6 +294,7 @@ func (st *serverStream) begin(b *block) {
 	if !st.x.Begin() {
 		st.x = &stack.Exchange{}
 	}
+	st.x.Came(c.now)
 }
 
 // news implements role.
@@ -443,7 +444,7 @@ func (st *serverStream) writeHead(resp *stack.Response, end bool) {
 // by HTTP/2, so that no clock need be read for it.
 func (st *serverStream) answeredAt(resp *stack.Response) int64 {
 	if resp.Version == stack.HTTP2 {
-		return st.c.sched.clock.Load()
+		return st.c.sched.second.Load()
 	}
 	return time.Now().Unix()
 }

@@ -297,7 +297,7 @@ func (c *conn) readReset(f *frame) error {
 }
 
 // resetFee is what the client pays for the reset of st. The caller holds mu.
-func resetFee(st *stream, now time.Time) float64 {
+func resetFee(st *stream, now time.Duration) float64 {
 	if st == nil {
 		return patientFee // it has ended meanwhile, or long ago: there is nothing to give up
 	}
@@ -305,7 +305,7 @@ func resetFee(st *stream, now time.Time) float64 {
 	switch {
 	case ss.send.st != nil:
 		return 0 // it is answered
-	case now.Sub(ss.began) > rapidLife:
+	case now-ss.began > rapidLife:
 		return patientFee
 	default:
 		return 1

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"context"
+	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/warm"
@@ -38,6 +39,9 @@ func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
 		warm.Callers()
 		c.mu.Lock()
 		if ready() {
+			if x, ok := ctx.(*stack.Exchange); ok {
+				x.Came(time.Duration(c.sched.came.Load()))
+			}
 			return nil
 		}
 		if ctx.Err() != nil {
