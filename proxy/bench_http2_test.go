@@ -61,8 +61,8 @@ func small(content []byte) stack.Service {
 }
 
 // BenchmarkOutboundHTTP2 sends GETs through the whole outbound stack, as
-// BenchmarkOutboundHTTP1 does. Some six of the allocations are its client's and its
-// server's.
+// BenchmarkOutboundHTTP1 does. Its client and its server are of the same codec, and
+// some of the allocations are theirs.
 func BenchmarkOutboundHTTP2(b *testing.B) { benchHTTP2Pair(b, "text/plain", nil) }
 
 // BenchmarkOutboundGRPC sends unary calls.
