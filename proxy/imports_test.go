@@ -41,7 +41,7 @@ var imports = []struct{ pkg, may string }{
 var owners = []struct{ module, by string }{
 	{"crypto/tls", "tls"},
 	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"}, // not on the data path
-	{"google.golang.org/grpc", "control proxy/tap control/local"},
+	{"google.golang.org/grpc", "control proxy/tap control/local cmd/outrigger"}, // the last for the demonstration's client and applications
 	{"github.com/linkerd/linkerd2-proxy-api", "control discover profiles proxy/policy control/local"},
 	{"golang.org/x/net", "proxy/l7/h2"},
 	{"github.com/miekg/dns", "control"},
