@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -71,6 +72,7 @@ func BenchmarkOutboundGRPC(b *testing.B) {
 }
 
 func benchHTTP2Pair(b *testing.B, contentType string, content []byte) {
+	b.Helper()
 	at := serveHTTP2(b, small(bytes.Repeat([]byte("x"), 128)))
 	c := startController(b, meshYAML(serviceYAML("web.demo.svc.cluster.local", false, at)))
 	named := freeAddr(b)
@@ -94,7 +96,7 @@ func benchHTTP2Pair(b *testing.B, contentType string, content []byte) {
 		for err == nil {
 			_, err = resp.Body.Next(&x)
 		}
-		if err != io.EOF || resp.Status != 200 {
+		if !errors.Is(err, io.EOF) || resp.Status != 200 {
 			b.Fatal(resp.Status, err)
 		}
 		_ = resp.Body.Close(nil)

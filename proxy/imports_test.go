@@ -40,7 +40,7 @@ var imports = []struct{ pkg, may string }{
 // all that is below it. Who is not in the list may be imported by any package.
 var owners = []struct{ module, by string }{
 	{"crypto/tls", "tls"},
-	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"}, // not on the data path
+	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"},     // not on the data path
 	{"google.golang.org/grpc", "control proxy/tap control/local cmd/outrigger"}, // the last for the demonstration's client and applications
 	{"github.com/linkerd/linkerd2-proxy-api", "control discover profiles proxy/policy control/local"},
 	{"golang.org/x/net", "proxy/l7/h2"},
