@@ -172,6 +172,9 @@ func TestMeshYAML(t *testing.T) {
 	if n := endpoints(); n != 17 {
 		t.Errorf("%d endpoints, want 17", n)
 	}
+	if n := strings.Count(m.yaml(), "protocol: h2"); n != 9 {
+		t.Errorf("%d endpoints whose sidecars take HTTP/2, want those of shop, feed and chat", n)
+	}
 	m.away = 1
 	if n := endpoints(); n != 12 {
 		t.Errorf("with one away, %d endpoints, want 12", n)
