@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -61,8 +62,8 @@ func small(content []byte) stack.Service {
 }
 
 // BenchmarkOutboundHTTP2 sends GETs through the whole outbound stack, as
-// BenchmarkOutboundHTTP1 does. Some six of the allocations are its client's and its
-// server's.
+// BenchmarkOutboundHTTP1 does. Its client and its server are of the same codec, and
+// some of the allocations are theirs.
 func BenchmarkOutboundHTTP2(b *testing.B) { benchHTTP2Pair(b, "text/plain", nil) }
 
 // BenchmarkOutboundGRPC sends unary calls.
@@ -71,6 +72,7 @@ func BenchmarkOutboundGRPC(b *testing.B) {
 }
 
 func benchHTTP2Pair(b *testing.B, contentType string, content []byte) {
+	b.Helper()
 	at := serveHTTP2(b, small(bytes.Repeat([]byte("x"), 128)))
 	c := startController(b, meshYAML(serviceYAML("web.demo.svc.cluster.local", false, at)))
 	named := freeAddr(b)
@@ -94,7 +96,7 @@ func benchHTTP2Pair(b *testing.B, contentType string, content []byte) {
 		for err == nil {
 			_, err = resp.Body.Next(&x)
 		}
-		if err != io.EOF || resp.Status != 200 {
+		if !errors.Is(err, io.EOF) || resp.Status != 200 {
 			b.Fatal(resp.Status, err)
 		}
 		_ = resp.Body.Close(nil)

@@ -56,7 +56,19 @@ func BenchmarkOutboundHTTP1(b *testing.B) {
 	named := freeAddr(b)
 	s := startSidecar(b, c.addr, "OUTRIGGER_OUTBOUND_NAMED="+named+"=web.demo.svc.cluster.local:80")
 	defer s.stop()
-	conn, err := net.Dial("tcp", named)
+	benchHTTP1(b, named)
+}
+
+// BenchmarkOutboundCarried sends the same through two sidecars, which carry it in
+// HTTP/2.
+func BenchmarkOutboundCarried(b *testing.B) {
+	p := startCarrying(b, cannedOrigin(b))
+	benchHTTP1(b, p.addr)
+}
+
+func benchHTTP1(b *testing.B, addr string) {
+	b.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -111,8 +111,8 @@ type HTTP2Server struct {
 	MaxStreams               uint32        // at once, in one connection
 	MaxFrameSize             uint32        // bytes
 	MaxHeaderListSize        uint32        // bytes, as RFC 9113, section 6.5.2 counts them
-	MaxPendingResets         int           // streams that a client reset before they were looked at
-	MaxSendBuffer            int           // bytes, in one stream
+	MaxPendingResets         int           // streams that a client may reset unanswered, in one burst; zero for the codec's own number
+	MaxSendBuffer            int           // bytes, in one connection
 }
 
 // HTTP2Client is what HTTP/2 servers are told, the control plane's included.

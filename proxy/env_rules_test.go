@@ -103,7 +103,7 @@ func TestHalves(t *testing.T) {
 		p+"KEEP_ALIVE_INTERVAL=1s", p+"KEEP_ALIVE_TIMEOUT=2s", "OUTRIGGER_HTTP_HEAD_BYTES=2048"))
 	want := HTTP2Server{
 		StreamWindow: 1, ConnWindow: 2, KeepAliveInterval: time.Second, KeepAliveTimeout: 2 * time.Second,
-		MaxStreams: 1000, MaxFrameSize: 16384, MaxHeaderListSize: 2048, MaxPendingResets: 20, MaxSendBuffer: 400 << 10,
+		MaxStreams: 1000, MaxFrameSize: 16384, MaxHeaderListSize: 2048, MaxSendBuffer: 400 << 10,
 	}
 	if c.Inbound.HTTP2 != want || c.HTTP.HeadBytes != 2048 {
 		t.Errorf("got %+v, want %+v", c.Inbound.HTTP2, want)

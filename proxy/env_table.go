@@ -134,8 +134,8 @@ func (t *envTable) count(into *int, name, def, unit, meaning string) *envVar {
 	return bind(t, "integer", parseCount, into, name, def, meaning).in(unit)
 }
 
-func (t *envTable) uint32(into *uint32, name, def, unit, meaning string) *envVar {
-	return bind(t, "u32", parseUint32, into, name, def, meaning).in(unit)
+func (t *envTable) uint32(into *uint32, name, def, unit, meaning string) {
+	bind(t, "u32", parseUint32, into, name, def, meaning).in(unit)
 }
 
 func (t *envTable) text(into *string, name, def, meaning string) *envVar {

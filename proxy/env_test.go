@@ -65,7 +65,7 @@ func TestDefaults(t *testing.T) {
 	outbound := Connect{Timeout: time.Second, Backoff: control.Backoff{Min: 100 * time.Millisecond, Max: time.Minute, Jitter: 0.1}}
 	server := HTTP2Server{
 		StreamWindow: 65535, ConnWindow: 1048576, MaxStreams: 1000, MaxFrameSize: 16384,
-		MaxHeaderListSize: 65536, MaxPendingResets: 20, MaxSendBuffer: 400 << 10,
+		MaxHeaderListSize: 65536, MaxSendBuffer: 400 << 10,
 	}
 	pool := Pool{MaxIdle: 10000, IdleTimeout: 3 * time.Second}
 	want := Config{

@@ -13,7 +13,7 @@ func (t *envTable) own(c *Config) {
 		"inbound listeners whose destination is given: the application's address")
 	t.duration(&c.Drain.LameDuck, "LAME_DUCK", "1s",
 		"at shutdown, how long to go on accepting connections while clients are asked to leave")
-	bind(t, "integer", between(parseCount, 1<<10, 16<<20), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
+	bind(t, "integer", between(parseCount, 1<<10, maxHeadBytes), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
 		"that a head or trailer of a message may have, in both directions and all versions of HTTP; from 1024 to 16777216").in("bytes")
 	t.path(&c.StateDir, "STATE_DIR", "where snapshots and cached responses are kept").notYet()
 	bind(t, "identities", parseIdentities, &c.Admin.Clients, "ADMIN_CLIENTS", "",

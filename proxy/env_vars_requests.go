@@ -53,6 +53,9 @@ const (
 	http2ConnWindow   = 1 << 20
 )
 
+// maxHeadBytes bounds what may be asked for.
+const maxHeadBytes = 16 << 20
+
 // The bounds of RFC 9113, sections 6.5.2 and 6.9.1.
 const (
 	maxHTTP2Window = 1<<31 - 1
@@ -64,11 +67,10 @@ const (
 func (t *envTable) http2(c *Config) {
 	t.section("HTTP/2", linkerd)
 	window := between(parseUint32, 0, maxHTTP2Window)
-	const soFar = "; so far, in connections to the control plane alone"
 	bind(t, "u32", window, &c.HTTP2.StreamWindow, "HTTP2_INITIAL_STREAM_WINDOW_SIZE", strconv.Itoa(http2StreamWindow),
-		"that a server may send in a stream before they are read, up to 2147483647"+soFar).in("bytes")
+		"that a server may send in a stream before they are read, up to 2147483647; the control plane's too. What it says of an endpoint wins").in("bytes")
 	bind(t, "u32", window, &c.HTTP2.ConnWindow, "HTTP2_INITIAL_CONNECTION_WINDOW_SIZE", strconv.Itoa(http2ConnWindow),
-		"that a server may send in all streams before they are read, up to 2147483647"+soFar).in("bytes")
+		"that a server may send in all streams before they are read, from 65535 to 2147483647; the control plane's too. What it says of an endpoint wins").in("bytes")
 	t.http2Server("INBOUND", &c.Inbound.HTTP2)
 	t.http2Server("OUTBOUND", &c.Outbound.HTTP2)
 }
@@ -83,14 +85,15 @@ func (t *envTable) http2Server(direction string, h *HTTP2Server) {
 	const pings = ". No pings unless both are set"
 	t.boolean(&h.AdaptiveWindows, prefix+"ADAPTIVE_FLOW_CONTROL", "", "let windows grow with a connection's bandwidth and delay, instead of the next two").notYet()
 	bind(t, "u32", window, &h.StreamWindow, prefix+"INITIAL_STREAM_WINDOW_SIZE", stream,
-		"that a client may send in a stream before they are read, up to 2147483647"+both).in("bytes").notYet()
+		"that a client may send in a stream before they are read, up to 2147483647"+both).in("bytes")
 	bind(t, "u32", window, &h.ConnWindow, prefix+"INITIAL_CONNECTION_WINDOW_SIZE", conn,
-		"that a client may send in all streams before they are read, up to 2147483647"+both).in("bytes").notYet()
-	t.duration(&h.KeepAliveInterval, prefix+"KEEP_ALIVE_INTERVAL", "", "between two pings to a client, on idle connections too"+pings).notYet()
-	t.duration(&h.KeepAliveTimeout, prefix+"KEEP_ALIVE_TIMEOUT", "", "for a ping to be answered, or the connection is closed"+pings).notYet()
-	t.uint32(&h.MaxStreams, prefix+"MAX_CONCURRENT_STREAMS", "1000", "streams", "that a connection may have at once; linkerd2-proxy has no limit unless it is set").notYet()
-	bind(t, "u32", frame, &h.MaxFrameSize, prefix+"MAX_FRAME_SIZE", "16384", "that a frame may have, from 16384 to 16777215").in("bytes").notYet()
-	t.uint32(&h.MaxHeaderListSize, prefix+"MAX_HEADER_LIST_SIZE", "", "bytes", "that a head may have; OUTRIGGER_HTTP_HEAD_BYTES unless set").notYet()
-	t.count(&h.MaxPendingResets, prefix+"MAX_PENDING_ACCEPT_RESET_STREAMS", "20", "streams", "that a client may have reset before they were looked at").notYet()
-	t.count(&h.MaxSendBuffer, prefix+"MAX_SEND_BUF_SIZE", "409600", "bytes", "of one stream that may wait to be sent").notYet()
+		"that a client may send in all streams before they are read, up to 2147483647"+both).in("bytes")
+	t.duration(&h.KeepAliveInterval, prefix+"KEEP_ALIVE_INTERVAL", "", "between two pings to a client, on idle connections too"+pings)
+	t.duration(&h.KeepAliveTimeout, prefix+"KEEP_ALIVE_TIMEOUT", "", "for a ping to be answered, or the connection is closed"+pings)
+	t.uint32(&h.MaxStreams, prefix+"MAX_CONCURRENT_STREAMS", "1000", "streams", "that a connection may have at once; linkerd2-proxy has no limit unless it is set")
+	bind(t, "u32", frame, &h.MaxFrameSize, prefix+"MAX_FRAME_SIZE", "16384", "that a frame may have, from 16384 to 16777215").in("bytes")
+	t.uint32(&h.MaxHeaderListSize, prefix+"MAX_HEADER_LIST_SIZE", "", "bytes", "that a request's head or trailer may have, up to 16777216; OUTRIGGER_HTTP_HEAD_BYTES unless set")
+	t.count(&h.MaxPendingResets, prefix+"MAX_PENDING_ACCEPT_RESET_STREAMS", "", "streams",
+		"that a client may reset before they are answered, in one burst; unless set, as docs/http2.md says. linkerd2-proxy, whose default is 20, counts only those that it has not looked at")
+	t.count(&h.MaxSendBuffer, prefix+"MAX_SEND_BUF_SIZE", "409600", "bytes", "of one connection that may wait to be sent; linkerd2-proxy counts them by stream")
 }

@@ -29,7 +29,7 @@ var imports = []struct{ pkg, may string }{
 	{"proxy/l4", "tls discover balance profiles proxy/stack proxy/policy proxy/warm"},
 	{"proxy/l7/codec", ""},
 	{"proxy/l7/h1", "proxy/stack proxy/l7/codec proxy/warm"},
-	{"proxy/l7/h2", "proxy/stack proxy/warm proxy/l7/codec"},
+	{"proxy/l7/h2", "proxy/stack proxy/l7/codec proxy/warm"},
 	{"proxy/l7", "tls discover balance profiles proxy/stack proxy/policy proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2"},
 	{"proxy", "tls control discover balance profiles proxy/stack proxy/policy proxy/telemetry proxy/tap proxy/cache proxy/admin proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2 proxy/l7"},
 	{"control/local", ""}, // a control plane shares no code with its client
@@ -40,8 +40,8 @@ var imports = []struct{ pkg, may string }{
 // all that is below it. Who is not in the list may be imported by any package.
 var owners = []struct{ module, by string }{
 	{"crypto/tls", "tls"},
-	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"}, // not on the data path
-	{"google.golang.org/grpc", "control proxy/tap control/local"},
+	{"net/http", "proxy/telemetry proxy/admin control/local cmd/outrigger"},     // not on the data path
+	{"google.golang.org/grpc", "control proxy/tap control/local cmd/outrigger"}, // the last for the demonstration's client and applications
 	{"github.com/linkerd/linkerd2-proxy-api", "control discover profiles proxy/policy control/local"},
 	{"golang.org/x/net", "proxy/l7/h2"},
 	{"github.com/miekg/dns", "control"},

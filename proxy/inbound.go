@@ -16,8 +16,8 @@ import (
 // The inbound stack takes connections from the mesh to the application:
 //
 //	redirected ─┐
-//	named ──────┴→ find → local ─┬─ not HTTP ───────→ opaque ──→ connect
-//	                             └─ HTTP → request → endpoint → connect
+//	named ──────┴→ find → local ─┬─ not HTTP ──────→ opaque ────────────→ connect
+//	                             └─ HTTP/1, HTTP/2 → request → endpoint → connect
 //
 // Each box is the function of that name below, in that order, and each
 // function's layers stand in the order in which a request meets them.

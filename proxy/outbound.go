@@ -20,8 +20,8 @@ import (
 // The outbound stack takes connections from the application to the mesh:
 //
 //	redirected ─┐
-//	named ──────┴→ find → logical ─┬─ not HTTP ─────────────→ opaque route ─→ opaque backend ─→ connect
-//	                               └─ HTTP → request → route ─→ backend ─→ endpoint ─────────→ connect
+//	named ──────┴→ find → logical ─┬─ not HTTP ──────→ opaque route ─→ opaque backend ─→ connect
+//	                               └─ HTTP/1, HTTP/2 → request → route → backend → endpoint → connect
 //
 // Each box is the function of that name below, in that order, and each
 // function's layers stand in the order in which a request meets them.

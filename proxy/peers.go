@@ -130,7 +130,8 @@ func (p *Proxy) h2Params(d *Direction) h2.Params {
 	c, http2 := &p.Config, &d.HTTP2
 	return h2.Params{
 		HeadTime:          c.HTTP.HeadTime,
-		HeadBytes:         c.HTTP.HeadBytes,
+		HeadBytes:         min(cmp.Or(int(http2.MaxHeaderListSize), c.HTTP.HeadBytes), maxHeadBytes),
+		MaxResets:         http2.MaxPendingResets,
 		Fields:            c.HTTP.HeadFields,
 		Continue:          c.HTTP.Continue,
 		DrainTime:         c.HTTP.DrainTime,
@@ -151,7 +152,8 @@ func (p *Proxy) h2Params(d *Direction) h2.Params {
 func (p *Proxy) h2Client(d *Direction) func(discover.HTTP2Params) h2.Params {
 	base := p.h2Params(d)
 	base.StreamWindow, base.ConnWindow = p.Config.HTTP2.StreamWindow, p.Config.HTTP2.ConnWindow
-	base.MaxFrameSize, base.MaxSendBuffer, base.MaxStreams = 0, 0, 0
+	base.HeadBytes = p.Config.HTTP.HeadBytes
+	base.MaxFrameSize, base.MaxSendBuffer, base.MaxStreams, base.MaxResets = 0, 0, 0, 0
 	base.KeepAliveInterval, base.KeepAliveTimeout, base.KeepAliveWhileIdle = 0, 0, false
 	base.Leaving = nil
 	base.Backoff = pauses(d.Connect.Backoff)

@@ -36,7 +36,7 @@ func demoCommand() *cobra.Command {
 		Long: `Run a whole mesh on this machine: a control plane, a client's sidecar, and three
 applications, each behind a sidecar of its own. All are separate processes that
 listen on loopback only. Nothing needs to be installed, and nobody needs to be
-root.
+root. The client speaks HTTP/1.1, HTTP/2, gRPC and a protocol that is not HTTP.
 
 Requests run all the time, and none may fail, while an application is made slow,
 a traffic split is turned round, the control plane is killed, and an endpoint is
@@ -157,10 +157,10 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	books := d.balanced(ctx)
+	books, shared := d.balanced(ctx)
 	d.amiss = append(d.amiss, d.loads.amiss()...)
 	d.amiss = append(d.amiss, books.amiss()...)
-	d.say("%s", renderTable(d.ink, d.loads.results(), books, d.amiss))
+	d.say("%s", renderTable(d.ink, d.loads.results(), shared, books, d.amiss))
 	return nil
 }
 

@@ -12,18 +12,38 @@ import (
 	"strings"
 )
 
-// httpClients makes clients of one service, each with one connection that is kept
-// alive.
+// httpClients makes what the clients of one service send requests of HTTP/1.1 by:
+// as many connections as there are requests at once, which are kept alive.
 func httpClients(addr, host string) func() (client, func()) {
 	return func() (client, func()) {
-		transport := &http.Transport{MaxConnsPerHost: 1, DisableCompression: true}
-		send := func(ctx context.Context, n int) (int, error) { return sendHTTP(ctx, transport, addr, host, n) }
-		return send, transport.CloseIdleConnections
+		return httpClient(&http.Transport{MaxIdleConnsPerHost: mostKept, DisableCompression: true}, addr, host)
 	}
 }
 
-// sendHTTP sends a GET, a POST whose length is told, or one in chunks.
-func sendHTTP(ctx context.Context, to http.RoundTripper, addr, host string, n int) (int, error) {
+// http2Clients makes what they send requests of HTTP/2 by: one connection for all.
+func http2Clients(addr, host string) func() (client, func()) {
+	return func() (client, func()) {
+		only2 := new(http.Protocols)
+		only2.SetUnencryptedHTTP2(true)
+		return httpClient(&http.Transport{Protocols: only2, DisableCompression: true}, addr, host)
+	}
+}
+
+// mostKept is more than any service has clients.
+const mostKept = 100
+
+func httpClient(to *http.Transport, addr, host string) (client, func()) {
+	version := "HTTP/1.1"
+	if to.Protocols != nil {
+		version = "HTTP/2.0"
+	}
+	send := func(ctx context.Context, n int) (int, error) { return sendHTTP(ctx, to, version, addr, host, n) }
+	return send, to.CloseIdleConnections
+}
+
+// sendHTTP sends a GET, a POST whose length is told, or one whose length is not. The
+// application says in which version it came.
+func sendHTTP(ctx context.Context, to http.RoundTripper, version, addr, host string, n int) (int, error) {
 	var body io.Reader = http.NoBody
 	var sent []byte
 	method := http.MethodGet
@@ -55,7 +75,7 @@ func sendHTTP(ctx context.Context, to http.RoundTripper, addr, host string, n in
 	case sendings > 1:
 		return 0, errors.New("net/http had to send it twice")
 	}
-	return answeredBy(got, r.Method+" "+r.URL.Path, sent)
+	return answeredBy(got, r.Method+" "+r.URL.Path+" of "+version, sent)
 }
 
 // tcpClients makes clients that open a connection for each request.

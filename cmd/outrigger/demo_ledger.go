@@ -29,6 +29,12 @@ func (r ledgerRow) agrees() bool {
 	return true
 }
 
+// plus adds up what was counted; r keeps its name.
+func (r ledgerRow) plus(other ledgerRow) ledgerRow {
+	r.client, r.outbound, r.inbound, r.app = r.client+other.client, r.outbound+other.outbound, r.inbound+other.inbound, r.app+other.app
+	return r
+}
+
 // amiss says where l disagrees.
 func (l ledger) amiss() []string {
 	var all []string
@@ -51,24 +57,24 @@ type reading struct {
 }
 
 // balanced returns the ledger once it agrees, or as it is after a while: a
-// sidecar's count may come a moment after the answer that it counts.
-func (d *demo) balanced(ctx context.Context) ledger {
+// sidecar's count may come a moment after the answer that it counts. shared is what
+// reading.shared says.
+func (d *demo) balanced(ctx context.Context) (last ledger, shared string) {
 	ctx, stop := context.WithTimeout(ctx, demoSettle)
 	defer stop()
-	var last ledger
 	for {
 		r, err := d.read(ctx)
 		switch {
 		case err == nil:
-			if last = r.ledger(); len(last.amiss()) == 0 {
-				return last
+			if last, shared = r.ledger(), r.shared(); len(last.amiss()) == 0 {
+				return last, shared
 			}
 		case last == nil && ctx.Err() != nil:
 			d.amiss = append(d.amiss, fmt.Sprintf("the counts could not be read: %v", err))
-			return nil
+			return nil, ""
 		}
 		if pause(ctx, demoTick) != nil && last != nil {
-			return last
+			return last, shared
 		}
 	}
 }
@@ -84,7 +90,7 @@ func (d *demo) read(ctx context.Context) (reading, error) {
 		if r.inbound[i], err = scrape(ctx, w.admin); err != nil {
 			return r, err
 		}
-		text, err := fetch(ctx, w.http, countsPath)
+		text, err := fetch(ctx, w.web.app, countsPath)
 		if err != nil {
 			return r, err
 		}
@@ -107,50 +113,100 @@ func scrape(ctx context.Context, admin string) (samples, error) {
 	return s, nil
 }
 
+// A tier is the services that have one door: their loads, by which authorities the
+// client's sidecar counts them, and what the application counts at it.
+type tier struct {
+	what        string
+	loads       []*load
+	authorities []string
+	door        func(demoWorkload) door
+	app         func(appCounts) int64
+}
+
+func (l demoLoads) tiers() []tier {
+	return []tier{
+		{http1, []*load{l.web, l.books}, []string{webService, booksOld, booksNew}, func(w demoWorkload) door { return w.web }, func(c appCounts) int64 { return c.Web }},
+		{carried, []*load{l.shop}, []string{shopService}, func(w demoWorkload) door { return w.shop }, func(c appCounts) int64 { return c.Shop }},
+		{http2, []*load{l.feed}, []string{feedService}, func(w demoWorkload) door { return w.feed }, func(c appCounts) int64 { return c.Feed }},
+		{grpcAll, l.chat, []string{chatService}, func(w demoWorkload) door { return w.chat }, func(c appCounts) int64 { return c.Chat }},
+	}
+}
+
 // ledger compares the counts of requests, of their successes, and of connections,
 // in all and for each workload.
 func (r reading) ledger() ledger {
-	web, db := r.loads.of(http1), r.loads.of(opaque)
-	requests := ledgerRow{what: http1 + " requests", client: web.done, outbound: r.outbound.sum("request_total", "direction", "outbound")}
-	good := ledgerRow{
-		what: http1 + " successes", client: web.done - web.failed, app: uncounted,
-		outbound: r.outbound.sum("response_total", "direction", "outbound", "classification", "success"),
+	var all ledger
+	good := ledgerRow{what: "  successes of these", app: uncounted}
+	var per [workloads]ledgerRow
+	for i := range per {
+		per[i].what = fmt.Sprintf("  of workload %d", i+1)
 	}
-	conns := ledgerRow{
-		what: opaque + " connections", client: db.done,
+	for _, t := range r.loads.tiers() {
+		row := r.requests(t)
+		for i := range per {
+			one := r.requestsTo(i, t)
+			per[i] = per[i].plus(one)
+			row.inbound, row.app = row.inbound+one.inbound, row.app+one.app
+			good.inbound += r.inbound[i].sum("response_total", "direction", "inbound", "target_addr", t.door(r.mesh.workloads[i]).app, "classification", "success")
+		}
+		for _, name := range t.authorities {
+			good.outbound += r.outbound.sum("response_total", "direction", "outbound", "authority", name, "classification", "success")
+		}
+		c := sumOf(t.loads...)
+		good.client += c.done - c.failed
+		all = append(all, row)
+	}
+	all = append(append(all, good), per[:]...)
+	return append(all, r.conns()...)
+}
+
+// requests compares the requests of one tier, but for what each workload counts.
+func (r reading) requests(t tier) ledgerRow {
+	row := ledgerRow{what: t.what + " requests", client: sumOf(t.loads...).done}
+	for _, name := range t.authorities {
+		row.outbound += r.outbound.sum("request_total", "direction", "outbound", "authority", name)
+	}
+	return row
+}
+
+func (r reading) requestsTo(i int, t tier) ledgerRow {
+	at := t.door(r.mesh.workloads[i])
+	return ledgerRow{
+		client:   sumOf(t.loads...).by[i],
+		outbound: r.outbound.sum("request_total", "direction", "outbound", "target_addr", at.in),
+		inbound:  r.inbound[i].sum("request_total", "direction", "inbound", "target_addr", at.app),
+		app:      int(t.app(r.apps[i])),
+	}
+}
+
+// conns compares connections that are not HTTP.
+func (r reading) conns() ledger {
+	c := r.loads.of(opaque)
+	sum := ledgerRow{
+		what: opaque + " connections", client: c.done,
 		outbound: r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "src", "target_addr", net.JoinHostPort(dbService, "3306")),
 	}
-	var perWeb, perDB ledger
-	for i := range r.mesh.workloads {
-		h, t := r.requestsTo(i, web), r.connsTo(i, db)
-		perWeb, perDB = append(perWeb, h), append(perDB, t)
-		requests.inbound, requests.app = requests.inbound+h.inbound, requests.app+h.app
-		conns.inbound, conns.app = conns.inbound+t.inbound, conns.app+t.app
-		good.inbound += r.inbound[i].sum("response_total", "direction", "inbound", "target_addr", r.mesh.workloads[i].http, "classification", "success")
+	var per ledger
+	for i, w := range r.mesh.workloads {
+		one := ledgerRow{
+			what:     fmt.Sprintf("  of workload %d", i+1),
+			client:   c.by[i],
+			outbound: r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.db.in),
+			inbound:  r.inbound[i].sum("tcp_open_total", "direction", "inbound", "peer", "src", "target_addr", w.db.app),
+			app:      int(r.apps[i].DB),
+		}
+		sum.inbound, sum.app = sum.inbound+one.inbound, sum.app+one.app
+		per = append(per, one)
 	}
-	all := append(ledger{requests}, perWeb...)
-	all = append(all, good, conns)
-	return append(all, perDB...)
+	return append(ledger{sum}, per...)
 }
 
-func (r reading) requestsTo(i int, c counts) ledgerRow {
-	w := r.mesh.workloads[i]
-	return ledgerRow{
-		what:     fmt.Sprintf("  of workload %d", i+1),
-		client:   c.by[i],
-		outbound: r.outbound.sum("request_total", "direction", "outbound", "target_addr", w.inHTTP),
-		inbound:  r.inbound[i].sum("request_total", "direction", "inbound", "target_addr", w.http),
-		app:      int(r.apps[i].HTTP),
+// shared says by how few connections the sidecars carried HTTP/1.1 in HTTP/2.
+func (r reading) shared() string {
+	conns := 0
+	for _, w := range r.mesh.workloads {
+		conns += r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.shop.in)
 	}
-}
-
-func (r reading) connsTo(i int, c counts) ledgerRow {
-	w := r.mesh.workloads[i]
-	return ledgerRow{
-		what:     fmt.Sprintf("  of workload %d", i+1),
-		client:   c.by[i],
-		outbound: r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.inTCP),
-		inbound:  r.inbound[i].sum("tcp_open_total", "direction", "inbound", "peer", "src", "target_addr", w.tcp),
-		app:      int(r.apps[i].TCP),
-	}
+	return fmt.Sprintf("shop is sent HTTP/1.1, and its applications take nothing else; the hint h2 on its endpoints has\nthe sidecars carry it in HTTP/2: %s requests on %s connections.",
+		number(sumOf(r.loads.shop).done), number(conns))
 }

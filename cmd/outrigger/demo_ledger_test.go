@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// aReading is one in which everybody counted ten HTTP requests and ten connections
-// at each workload, but for what change changes.
+// aReading is one in which everybody counted ten HTTP/1.1 requests, two of each other
+// kind and ten connections at each workload, but for what change changes.
 func aReading(t *testing.T, change func(string) string) reading {
 	t.Helper()
 	mesh := &demoMesh{}
@@ -22,25 +22,40 @@ func aReading(t *testing.T, change func(string) string) reading {
 			loads.web.tally.add(i+1, time.Millisecond, nil)
 			loads.db.tally.add(i+1, time.Millisecond, nil)
 		}
-		mesh.workloads[i] = demoWorkload{
-			http: fmt.Sprintf("app:%d", i), tcp: fmt.Sprintf("tcp:%d", i),
-			inHTTP: fmt.Sprintf("in:%d", i), inTCP: fmt.Sprintf("intcp:%d", i),
+		for _, one := range append([]*load{loads.shop, loads.feed}, loads.chat...) {
+			one.tally.add(i+1, time.Millisecond, nil)
+			one.tally.add(i+1, time.Millisecond, nil)
 		}
+		at := func(name string) door { return door{fmt.Sprintf("%s:%d", name, i), fmt.Sprintf("in-%s:%d", name, i)} }
+		mesh.workloads[i] = demoWorkload{web: at("web"), db: at("db"), shop: at("shop"), feed: at("feed"), chat: at("chat")}
 		w := mesh.workloads[i]
-		fmt.Fprintf(&outbound, `request_total{direction="outbound",authority="web",target_addr="%[1]s"} 4
-request_total{direction="outbound",authority="books",target_addr="%[1]s"} 6
-response_total{direction="outbound",target_addr="%[1]s",status_code="200",classification="success"} 10
+		fmt.Fprintf(&outbound, `request_total{direction="outbound",authority="%[3]s",target_addr="%[1]s"} 4
+request_total{direction="outbound",authority="%[4]s",target_addr="%[1]s"} 6
+response_total{direction="outbound",authority="%[3]s",target_addr="%[1]s",status_code="200",classification="success"} 10
 tcp_open_total{direction="outbound",peer="dst",target_addr="%[2]s"} 10
 tcp_open_total{direction="outbound",peer="dst",target_addr="%[1]s"} 3
-`, w.inHTTP, w.inTCP)
+tcp_open_total{direction="outbound",peer="dst",target_addr="%[5]s"} 2
+`, w.web.in, w.db.in, webService, booksNew, w.shop.in)
 		inbound := fmt.Sprintf(`request_total{direction="inbound",target_addr="%[1]s"} 10
 request_total{direction="inbound",target_addr="admin"} 99
 response_total{direction="inbound",target_addr="%[1]s",classification="success"} 10
 tcp_open_total{direction="inbound",peer="src",target_addr="%[2]s"} 10
 tcp_open_total{direction="inbound",peer="dst"} 13
-`, w.http, w.tcp)
+`, w.web.app, w.db.app)
+		for _, one := range []struct {
+			name string
+			door
+			n int
+		}{{shopService, w.shop, 2}, {feedService, w.feed, 2}, {chatService, w.chat, 8}} {
+			fmt.Fprintf(&outbound, `request_total{direction="outbound",authority="%[1]s",target_addr="%[2]s"} %[3]d
+response_total{direction="outbound",authority="%[1]s",target_addr="%[2]s",classification="success"} %[3]d
+`, one.name, one.in, one.n)
+			inbound += fmt.Sprintf(`request_total{direction="inbound",target_addr="%[1]s"} %[2]d
+response_total{direction="inbound",target_addr="%[1]s",classification="success"} %[2]d
+`, one.app, one.n)
+		}
 		r.inbound[i] = samplesOf(t, change(inbound))
-		r.apps[i] = appCounts{10, 10}
+		r.apps[i] = appCounts{10, 2, 2, 8, 10}
 	}
 	r.outbound = samplesOf(t, change(outbound.String()))
 	return r
@@ -60,7 +75,7 @@ func TestLedgerAgrees(t *testing.T) {
 	if amiss := l.amiss(); len(amiss) > 0 {
 		t.Errorf("amiss: %q", amiss)
 	}
-	if len(l) != 9 || l[0].client != 30 || l[1].app != 10 || l[4].outbound != 30 || l[5].inbound != 30 {
+	if len(l) != 12 || l[0].client != 30 || l[1].app != 6 || l[3].inbound != 24 || l[4].outbound != 66 || l[5].app != 22 || l[8].inbound != 30 {
 		t.Errorf("the ledger is %+v", l)
 	}
 }
@@ -72,14 +87,18 @@ func TestLedgerDisagrees(t *testing.T) {
 		return func(s string) string { return strings.Replace(s, from, to, 1) }
 	}
 	for name, r := range map[string]reading{
-		"outbound requests":    aReading(t, replaced(`authority="books",target_addr="in:0"} 6`, `authority="books",target_addr="in:0"} 5`)),
+		"outbound requests":    aReading(t, replaced(`target_addr="in-web:0"} 6`, `target_addr="in-web:0"} 5`)),
 		"outbound failures":    aReading(t, replaced(`classification="success"} 10`, `classification="failure"} 10`)),
 		"outbound connections": aReading(t, replaced(`:3306"} 30`, `:3306"} 29`)),
-		"connections out":      aReading(t, replaced(`target_addr="intcp:1"} 10`, `target_addr="intcp:1"} 11`)),
-		"inbound requests":     aReading(t, replaced(`target_addr="app:2"} 10`, `target_addr="app:2"} 9`)),
-		"inbound connections":  aReading(t, replaced(`target_addr="tcp:2"} 10`, `target_addr="tcp:2"} 9`)),
-		"an application":       func() reading { r := aReading(t, same); r.apps[1].HTTP--; return r }(),
-		"its connections":      func() reading { r := aReading(t, same); r.apps[1].TCP++; return r }(),
+		"connections out":      aReading(t, replaced(`target_addr="in-db:1"} 10`, `target_addr="in-db:1"} 11`)),
+		"inbound requests":     aReading(t, replaced(`target_addr="web:2"} 10`, `target_addr="web:2"} 9`)),
+		"inbound connections":  aReading(t, replaced(`target_addr="db:2"} 10`, `target_addr="db:2"} 9`)),
+		"outbound carried":     aReading(t, replaced(`svc.cluster.local",target_addr="in-shop:0"} 2`, `svc.cluster.local",target_addr="in-shop:0"} 3`)),
+		"inbound HTTP/2":       aReading(t, replaced(`target_addr="feed:0"} 2`, `target_addr="feed:0"} 1`)),
+		"inbound gRPC":         aReading(t, replaced(`target_addr="chat:0",classification="success"} 8`, `target_addr="chat:0",classification="failure"} 8`)),
+		"gRPC calls":           func() reading { r := aReading(t, same); r.apps[1].Chat++; return r }(),
+		"an application":       func() reading { r := aReading(t, same); r.apps[1].Web--; return r }(),
+		"its connections":      func() reading { r := aReading(t, same); r.apps[1].DB++; return r }(),
 		"the client":           func() reading { r := aReading(t, same); r.loads.books.tally.add(1, 0, nil); return r }(),
 		"the client's failure": func() reading { r := aReading(t, same); r.loads.books.tally.add(0, 0, errors.New("x")); return r }(),
 	} {
@@ -96,8 +115,11 @@ func TestLedgerDisagrees(t *testing.T) {
 func TestLoadsAmiss(t *testing.T) {
 	loads := (&demoMesh{}).loads()
 	for range demoLeast {
-		loads.web.tally.add(1, time.Millisecond, nil)
-		loads.db.tally.add(2, time.Millisecond, nil)
+		for _, one := range loads.all() {
+			if one != loads.books {
+				one.tally.add(1, time.Millisecond, nil)
+			}
+		}
 	}
 	if got := loads.amiss(); len(got) > 0 {
 		t.Errorf("amiss: %q", got)
@@ -106,7 +128,7 @@ func TestLoadsAmiss(t *testing.T) {
 	if got := strings.Join(loads.amiss(), "|"); got != "a reason|1 of 1,001 HTTP/1.1 requests failed" {
 		t.Errorf("amiss: %q", got)
 	}
-	if got := strings.Join((&demoMesh{}).loads().amiss(), "|"); !strings.Contains(got, "only 0 opaque TCP requests, not 1,000") {
+	if got := strings.Join((&demoMesh{}).loads().amiss(), "|"); !strings.Contains(got, "only 0 opaque TCP requests, not 1,000") || strings.Count(got, "only 0") != 8 {
 		t.Errorf("amiss: %q", got)
 	}
 }

@@ -6,12 +6,16 @@ import (
 )
 
 // The services of the demonstration. Requests to books are shared between its two
-// versions.
+// versions. The endpoints of shop, feed and chat have the hint that their sidecars
+// take HTTP/2: shop is sent HTTP/1.1 that is carried in it, feed HTTP/2, chat gRPC.
 const (
 	webService   = "web.demo.svc.cluster.local"
 	booksService = "books.demo.svc.cluster.local"
 	booksOld     = "books-v1.demo.svc.cluster.local"
 	booksNew     = "books-v2.demo.svc.cluster.local"
+	shopService  = "shop.demo.svc.cluster.local"
+	feedService  = "feed.demo.svc.cluster.local"
+	chatService  = "chat.demo.svc.cluster.local"
 	dbService    = "db.demo.svc.cluster.local"
 )
 
@@ -27,22 +31,25 @@ const (
 // A demoMesh is what is where, and what the mesh file says of it. All addresses
 // are "127.0.0.1:port".
 type demoMesh struct {
-	control        string
-	admin          string // of the client's sidecar
-	web, books, db string // its listeners, one for each service
-	workloads      [workloads]demoWorkload
-	moved          []string // which ports are not the usual ones
+	control                          string
+	admin                            string // of the client's sidecar
+	web, books, db, shop, feed, chat string // its listeners, one for each service
+	workloads                        [workloads]demoWorkload
+	moved                            []string // which ports are not the usual ones
 
 	oldWeight, newWeight int // of the versions of books
-	away                 int // the workload that serves neither web nor db; 0 if none is away
+	away                 int // the workload that serves nothing but books; 0 if none is away
 }
 
 // A demoWorkload is one application and its sidecar.
 type demoWorkload struct {
-	http, tcp     string // where the application listens
-	inHTTP, inTCP string // where the sidecar takes what is meant for it
-	admin         string
+	web, db, shop, feed, chat door // web is that of books too
+	admin                     string
 }
+
+// A door is where an application listens, and where its sidecar takes what is meant
+// for it.
+type door struct{ app, in string }
 
 // controlName is the control plane's process.
 const controlName = "control"
@@ -64,9 +71,12 @@ func (m *demoMesh) servers(file string) []program {
 	}}
 	for i, w := range m.workloads {
 		all = append(all, program{
-			name:  fmt.Sprintf("application-%d", i+1),
-			args:  []string{"demo-app", "--number", fmt.Sprint(i + 1), "--http", w.http, "--tcp", w.tcp},
-			ready: probe{addr: w.http, path: countsPath},
+			name: fmt.Sprintf("application-%d", i+1),
+			args: []string{
+				"demo-app", "--number", fmt.Sprint(i + 1),
+				"--web", w.web.app, "--shop", w.shop.app, "--feed", w.feed.app, "--chat", w.chat.app, "--db", w.db.app,
+			},
+			ready: probe{addr: w.web.app, path: countsPath},
 		})
 	}
 	return all
@@ -76,14 +86,15 @@ func (m *demoMesh) servers(file string) []program {
 func (m *demoMesh) sidecars() []program {
 	all := []program{m.sidecar("client", m.admin,
 		"LINKERD2_PROXY_INBOUND_LISTEN_ADDR=127.0.0.1:0", // nobody calls the client
-		fmt.Sprintf("OUTRIGGER_OUTBOUND_NAMED=%s=%s:80,%s=%s:80,%s=%s:3306",
-			m.web, webService, m.books, booksService, m.db, dbService),
+		fmt.Sprintf("OUTRIGGER_OUTBOUND_NAMED=%s=%s:80,%s=%s:80,%s=%s:3306,%s=%s:80,%s=%s:80,%s=%s:80",
+			m.web, webService, m.books, booksService, m.db, dbService, m.shop, shopService, m.feed, feedService, m.chat, chatService),
 	)}
 	for i, w := range m.workloads {
 		all = append(all, m.sidecar(fmt.Sprintf("workload-%d", i+1), w.admin,
 			"LINKERD2_PROXY_OUTBOUND_LISTEN_ADDR=127.0.0.1:0", // the applications call nobody
-			fmt.Sprintf("OUTRIGGER_INBOUND_NAMED=%s=%s,%s=%s", w.inHTTP, w.http, w.inTCP, w.tcp),
-			"LINKERD2_PROXY_INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION="+portOf(w.tcp),
+			fmt.Sprintf("OUTRIGGER_INBOUND_NAMED=%s=%s,%s=%s,%s=%s,%s=%s,%s=%s", w.web.in, w.web.app, w.db.in, w.db.app,
+				w.shop.in, w.shop.app, w.feed.in, w.feed.app, w.chat.in, w.chat.app),
+			"LINKERD2_PROXY_INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION="+portOf(w.db.app),
 		))
 	}
 	return all
@@ -114,10 +125,10 @@ func (m *demoMesh) sidecar(name, admin string, env ...string) program {
 func (m *demoMesh) yaml() string {
 	var b strings.Builder
 	b.WriteString("# The mesh of outrigger demo. What is changed here is applied at once.\nservices:\n")
-	all := func(w demoWorkload) string { return w.inHTTP }
-	m.service(&b, webService, 80, all, 1, 2, 3)
-	m.service(&b, booksOld, 80, all, oldWorkload)
-	m.service(&b, booksNew, 80, all, newWorkload)
+	web := func(w demoWorkload) door { return w.web }
+	m.service(&b, webService, 80, "", web, 1, 2, 3)
+	m.service(&b, booksOld, 80, "", web, oldWorkload)
+	m.service(&b, booksNew, 80, "", web, newWorkload)
 	fmt.Fprintf(&b, `- name: %s
   port: 80
   profile:
@@ -125,13 +136,17 @@ func (m *demoMesh) yaml() string {
     - {authority: "%[2]s:80", weight: %[3]d}
     - {authority: "%[4]s:80", weight: %[5]d}
 `, booksService, booksOld, m.oldWeight, booksNew, m.newWeight)
-	m.service(&b, dbService, 3306, func(w demoWorkload) string { return w.inTCP }, 1, 2, 3)
+	m.service(&b, shopService, 80, "h2", func(w demoWorkload) door { return w.shop }, 1, 2, 3)
+	m.service(&b, feedService, 80, "h2", func(w demoWorkload) door { return w.feed }, 1, 2, 3)
+	m.service(&b, chatService, 80, "h2", func(w demoWorkload) door { return w.chat }, 1, 2, 3)
+	m.service(&b, dbService, 3306, "opaque", func(w demoWorkload) door { return w.db }, 1, 2, 3)
 	return b.String()
 }
 
-func (m *demoMesh) service(b *strings.Builder, name string, port int, addr func(demoWorkload) string, of ...int) {
+// service writes one service, whose endpoints have a hint unless it is empty.
+func (m *demoMesh) service(b *strings.Builder, name string, port int, hint string, at func(demoWorkload) door, of ...int) {
 	fmt.Fprintf(b, "- name: %s\n  port: %d\n", name, port)
-	if name == dbService {
+	if hint == "opaque" {
 		b.WriteString("  opaque: true # not HTTP\n")
 	}
 	b.WriteString("  endpoints:\n")
@@ -139,6 +154,9 @@ func (m *demoMesh) service(b *strings.Builder, name string, port int, addr func(
 		if n == m.away && len(of) > 1 { // a version of books has nobody else
 			continue
 		}
-		fmt.Fprintf(b, "  - address: %s\n    labels: {pod: workload-%d}\n", addr(m.workloads[n-1]), n)
+		fmt.Fprintf(b, "  - address: %s\n    labels: {pod: workload-%d}\n", at(m.workloads[n-1]).in, n)
+		if hint == "h2" {
+			b.WriteString("    protocol: h2 # its sidecar takes HTTP/2, in which HTTP/1 is carried too\n")
+		}
 	}
 }

@@ -84,16 +84,20 @@ func pickMesh(ctx context.Context) (*demoMesh, error) {
 		web:       p.pick(ctx, 5001),
 		books:     p.pick(ctx, 5002),
 		db:        p.pick(ctx, 5003),
+		shop:      p.pick(ctx, 5004),
+		feed:      p.pick(ctx, 5005),
+		chat:      p.pick(ctx, 5006),
 		oldWeight: 90, newWeight: 10,
 	}
 	for i := range m.workloads {
 		n := i + 1
 		m.workloads[i] = demoWorkload{
-			http:   p.pick(ctx, 8080+n),
-			tcp:    p.pick(ctx, 9080+n),
-			inHTTP: p.pick(ctx, 14140+n),
-			inTCP:  p.pick(ctx, 14240+n),
-			admin:  p.pick(ctx, 14190+n),
+			web:   door{p.pick(ctx, 8080+n), p.pick(ctx, 14140+n)},
+			db:    door{p.pick(ctx, 9080+n), p.pick(ctx, 14240+n)},
+			shop:  door{p.pick(ctx, 8180+n), p.pick(ctx, 14340+n)},
+			feed:  door{p.pick(ctx, 8280+n), p.pick(ctx, 14440+n)},
+			chat:  door{p.pick(ctx, 8380+n), p.pick(ctx, 14540+n)},
+			admin: p.pick(ctx, 14190+n),
 		}
 	}
 	m.moved = p.moved

@@ -40,7 +40,7 @@ func TestScene(t *testing.T) {
 		if len(d.amiss) != 1 || d.amiss[0] != `"third" did not show in the shares within 15s` {
 			t.Errorf("amiss: %q", d.amiss)
 		}
-		if told, _ := d.told.total(); told != 3*d.told.web.done || told == 0 {
+		if told, _ := d.told.total(); told != len(d.loads.all())*d.told.web.done || told == 0 {
 			t.Errorf("the rows told of %d requests", told)
 		}
 	})
@@ -75,6 +75,22 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%v, and %d connections", err, d.loads.of(opaque).done)
 		}
 	})
+}
+
+func TestViewServes(t *testing.T) {
+	with, without := counts{done: 2, by: [workloads]int{1, 1, 0}}, counts{done: 2, by: [workloads]int{0, 1, 1}}
+	for _, test := range []struct {
+		v        view
+		all, any bool
+	}{
+		{view{web: with, db: with, others: with}, true, true},
+		{view{web: with, db: with, others: without}, false, true},
+		{view{web: without, db: without, others: without, books: with}, false, false},
+	} {
+		if test.v.serves(true) != test.all || test.v.serves(false) != test.any {
+			t.Errorf("%+v: all %v, any %v", test.v, test.v.serves(true), test.v.serves(false))
+		}
+	}
 }
 
 func TestDelay(t *testing.T) {

@@ -32,7 +32,7 @@ func (l demoLoads) amiss() []string {
 			all = append(all, err.Error())
 		}
 	}
-	for _, protocol := range []string{http1, opaque} {
+	for _, protocol := range l.protocols() {
 		if c := l.of(protocol); c.failed > 0 {
 			all = append(all, fmt.Sprintf("%s of %s %s requests failed", number(c.failed), number(c.done), protocol))
 		} else if c.done < demoLeast {
@@ -57,16 +57,19 @@ func sceneRow(ink ink, at time.Duration, text string, since, latest view) string
 }
 
 // renderTable is all that was seen.
-func renderTable(ink ink, results []result, books ledger, amiss []string) string {
+func renderTable(ink ink, results []result, shared string, books ledger, amiss []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%97s\n", "answered by workload")
-	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-12s %-8s %10s %8s %9s %10s %10s %10s %6s %6s",
+	fmt.Fprintf(&b, "\n%95s\n", "answered by workload")
+	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-20s %-7s %10s %7s %8s %9s %10s %7s %4s %4s",
 		"protocol", "service", "requests", "failed", "success", "p50", "p99", "1", "2", "3")))
 	for _, r := range results {
 		fmt.Fprintln(&b, r.row(ink))
 	}
+	if shared != "" {
+		fmt.Fprintf(&b, "\n%s\n", shared)
+	}
 	fmt.Fprintln(&b)
-	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-24s %10s %18s %18s %14s", "counted by", "client", "outbound sidecar", "inbound sidecars", "applications")))
+	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-29s %9s %17s %17s %13s", "counted by", "client", "outbound sidecar", "inbound sidecars", "applications")))
 	for _, r := range books {
 		fmt.Fprintln(&b, r.row(ink))
 	}
@@ -87,7 +90,7 @@ func (r result) row(ink ink) string {
 	if r.counts.done > 0 {
 		success = float64(r.counts.done-r.counts.failed) / float64(r.counts.done)
 	}
-	return fmt.Sprintf("%-12s %-8s %10s %s %8.2f%% %10s %10s %10s %6s %6s", r.protocol, r.name, number(r.counts.done), ink.count(r.counts.failed, 8),
+	return fmt.Sprintf("%-20s %-7s %10s %s %7.2f%% %9s %10s %7s %4s %4s", r.protocol, r.name, number(r.counts.done), ink.count(r.counts.failed, 7),
 		floor2(success*100), millis(r.p50), millis(r.p99), percent(r.counts.share(1)), percent(r.counts.share(2)), percent(r.counts.share(3)))
 }
 
@@ -96,7 +99,7 @@ func (r ledgerRow) row(ink ink) string {
 	if !r.agrees() {
 		verdict = ink.bad("DISAGREE")
 	}
-	return fmt.Sprintf("%-24s %10s %18s %18s %14s  %s", r.what, number(r.client), number(r.outbound), number(r.inbound), number(r.app), verdict)
+	return fmt.Sprintf("%-29s %9s %17s %17s %13s  %s", r.what, number(r.client), number(r.outbound), number(r.inbound), number(r.app), verdict)
 }
 
 // floor2 cuts all but two decimals off, so that only 100 is shown as 100.00.

@@ -10,7 +10,7 @@ import (
 func someResults() []result {
 	return []result{
 		{"web", http1, counts{done: 1234567, by: [workloads]int{500000, 400000, 334567}}, 20400 * time.Microsecond, 1234 * time.Millisecond},
-		{"books", http1, counts{done: 20000, failed: 1, by: [workloads]int{2000, 17999, 0}}, 20 * time.Millisecond, 40 * time.Millisecond},
+		{"shop", carried, counts{done: 20000, failed: 1, by: [workloads]int{2000, 17999, 0}}, 20 * time.Millisecond, 40 * time.Millisecond},
 		{"db", opaque, counts{}, 0, 0},
 	}
 }
@@ -22,24 +22,26 @@ func TestTable(t *testing.T) {
 		{http1 + " successes", 1254566, 1254566, 1254566, uncounted},
 	}
 	const want = `
-                                                                             answered by workload
-protocol     service    requests   failed   success        p50        p99          1      2      3
-HTTP/1.1     web       1,234,567        0   100.00%    20.4 ms  1234.0 ms        41%    32%    27%
-HTTP/1.1     books        20,000        1    99.99%    20.0 ms    40.0 ms        10%    90%     0%
-opaque TCP   db                0        0     0.00%     0.0 ms     0.0 ms         0%     0%     0%
+                                                                           answered by workload
+protocol             service   requests  failed  success       p50        p99       1    2    3
+HTTP/1.1             web      1,234,567       0  100.00%   20.4 ms  1234.0 ms     41%  32%  27%
+HTTP/1.1 over HTTP/2 shop        20,000       1   99.99%   20.0 ms    40.0 ms     10%  90%   0%
+opaque TCP           db               0       0    0.00%    0.0 ms     0.0 ms      0%   0%   0%
 
-counted by                   client   outbound sidecar   inbound sidecars   applications
-HTTP/1.1 requests         1,254,567          1,254,567          1,254,566      1,254,567  DISAGREE
-  of workload 1             502,000            502,000            502,000        502,000  agree
-HTTP/1.1 successes        1,254,566          1,254,566          1,254,566              –  agree
+a line
+
+counted by                       client  outbound sidecar  inbound sidecars  applications
+HTTP/1.1 requests             1,254,567         1,254,567         1,254,566     1,254,567  DISAGREE
+  of workload 1                 502,000           502,000           502,000       502,000  agree
+HTTP/1.1 successes            1,254,566         1,254,566         1,254,566             –  agree
 
 Not all was as it should be:
 - HTTP/1.1 requests disagree: client 1,254,567, outbound sidecar 1,254,567, inbound sidecars 1,254,566, applications 1,254,567`
-	got := renderTable(ink{}, someResults(), books, books.amiss())
+	got := renderTable(ink{}, someResults(), "a line", books, books.amiss())
 	if got != want {
 		t.Errorf("got%s\nwant%s", got, want)
 	}
-	if !strings.HasSuffix(renderTable(ink{}, nil, nil, nil), "\nEvery request succeeded, and all counts agree.") {
+	if !strings.HasSuffix(renderTable(ink{}, nil, "", nil, nil), "\nEvery request succeeded, and all counts agree.") {
 		t.Error("nothing is amiss, and it does not say so")
 	}
 }
@@ -47,8 +49,8 @@ Not all was as it should be:
 // TestColor sees that color adds nothing but itself.
 func TestColor(t *testing.T) {
 	books := ledger{{"requests", 1, 1, 2, 1}}
-	plain := renderTable(ink{}, someResults(), books, books.amiss())
-	colored := renderTable(ink{true}, someResults(), books, books.amiss())
+	plain := renderTable(ink{}, someResults(), "", books, books.amiss())
+	colored := renderTable(ink{true}, someResults(), "", books, books.amiss())
 	if !strings.Contains(colored, "\x1b[1;31mDISAGREE\x1b[0m") {
 		t.Errorf("no alarm in %q", colored)
 	}
@@ -95,9 +97,12 @@ func TestTexts(t *testing.T) {
 			t.Errorf("a line has %d columns: %q", len([]rune(line)), line)
 		}
 	}
-	addrs := []string{m.control, m.admin, m.web, m.books, m.db}
+	addrs := []string{m.control, m.admin, m.web, m.books, m.shop, m.feed, m.chat, m.db}
 	for _, w := range m.workloads {
-		addrs = append(addrs, w.http, w.tcp, w.inHTTP, w.inTCP, w.admin)
+		addrs = append(addrs, w.admin)
+		for _, d := range []door{w.web, w.shop, w.feed, w.chat, w.db} {
+			addrs = append(addrs, d.app, d.in)
+		}
 	}
 	for _, a := range addrs {
 		if !strings.Contains(text, portOf(a)) {

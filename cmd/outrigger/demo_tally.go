@@ -13,6 +13,16 @@ type counts struct {
 	by     [workloads]int // those that succeeded, by the workload that answered
 }
 
+// plus returns what c and other count together.
+func (c counts) plus(other counts) counts {
+	c.done += other.done
+	c.failed += other.failed
+	for i := range c.by {
+		c.by[i] += other.by[i]
+	}
+	return c
+}
+
 // minus returns what c counts beyond earlier.
 func (c counts) minus(earlier counts) counts {
 	c.done -= earlier.done

@@ -54,10 +54,20 @@ func TestDemoOnce(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^HTTP/1\.1 +web +[\d,]+ +0 +100\.00% `,
 		`(?m)^HTTP/1\.1 +books +[\d,]+ +0 +100\.00% `,
+		`(?m)^HTTP/1\.1 over HTTP/2 shop +\d,\d{3} +0 +100\.00% `,
+		`(?m)^HTTP/2 +feed +\d,\d{3} +0 +100\.00% `,
+		`(?m)^gRPC unary +chat +\d,\d{3} +0 +100\.00% `,
+		`(?m)^gRPC server stream +chat +\d,\d{3} +0 +100\.00% `,
+		`(?m)^gRPC client stream +chat +\d,\d{3} +0 +100\.00% `,
+		`(?m)^gRPC bidirectional +chat +\d,\d{3} +0 +100\.00% `,
 		`(?m)^opaque TCP +db +\d,\d{3} +0 +100\.00% `,
+		`(?m)^HTTP/1\.1 over HTTP/2 requests( +[\d,]+,\d{3}){4} +agree$`,
+		`(?m)^HTTP/2 requests( +[\d,]+,\d{3}){4} +agree$`,
+		`(?m)^gRPC requests( +[\d,]+,\d{3}){4} +agree$`,
+		`carry it in HTTP/2: [\d,]+ requests on \d connections\.`,
 		`(?m)^HTTP/1\.1 requests( +[\d,]+,\d{3}){4} +agree$`,
 		`(?m)^opaque TCP connections( +[\d,]+,\d{3}){4} +agree$`,
-		`takes 1 out of web and db +[\d,]+ +0 +0% `,
+		`takes 1 out of all but books +[\d,]+ +0 +0% `,
 		`Every request succeeded, and all counts agree\.\n$`,
 	} {
 		if !regexp.MustCompile(want).Match(text) {
@@ -154,17 +164,20 @@ func TestMeshYAML(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, m.yaml())
 		}
-		if n := len(mesh.Services()); n != 5 {
-			t.Errorf("%d services, want 5", n)
+		if n := len(mesh.Services()); n != 8 {
+			t.Errorf("%d services, want 8", n)
 		}
 		return strings.Count(m.yaml(), "address:")
 	}
-	if n := endpoints(); n != 8 {
-		t.Errorf("%d endpoints, want 8", n)
+	if n := endpoints(); n != 17 {
+		t.Errorf("%d endpoints, want 17", n)
+	}
+	if n := strings.Count(m.yaml(), "protocol: h2"); n != 9 {
+		t.Errorf("%d endpoints whose sidecars take HTTP/2, want those of shop, feed and chat", n)
 	}
 	m.away = 1
-	if n := endpoints(); n != 6 {
-		t.Errorf("with one away, %d endpoints, want 6", n)
+	if n := endpoints(); n != 12 {
+		t.Errorf("with one away, %d endpoints, want 12", n)
 	}
 }
 

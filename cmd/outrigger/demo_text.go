@@ -11,11 +11,13 @@ func (m *demoMesh) picture() string {
 	at := func(addr string) string { return fmt.Sprintf("%-6s", ":"+portOf(addr)) }
 	lines := []string{
 		"",
-		"  client ──→ its sidecar ──┬──→ sidecar 1 " + at(w[0].inHTTP) + " ──→ application 1 " + at(w[0].http) + "   control plane " + at(m.control),
-		"             web   " + at(m.web) + "  ├──→ sidecar 2 " + at(w[1].inHTTP) + " ──→ application 2 " + at(w[1].http) + "   admin page    " + at(m.admin),
-		"             books " + at(m.books) + "  └──→ sidecar 3 " + at(w[2].inHTTP) + " ──→ application 3 " + at(w[2].http),
-		"             db    " + at(m.db) + "       (db " + m.ports(func(w demoWorkload) string { return w.inTCP }) +
-			")  (db " + m.ports(func(w demoWorkload) string { return w.tcp }) + ")",
+		"  client ──→ its sidecar ──┬──→ sidecar 1 " + at(w[0].web.in) + " ──→ application 1 " + at(w[0].web.app) + "   control plane " + at(m.control),
+		"             web   " + at(m.web) + "  ├──→ sidecar 2 " + at(w[1].web.in) + " ──→ application 2 " + at(w[1].web.app) + "   admin page    " + at(m.admin),
+		"             books " + at(m.books) + "  └──→ sidecar 3 " + at(w[2].web.in) + " ──→ application 3 " + at(w[2].web.app),
+		m.doors("shop", m.shop, func(w demoWorkload) door { return w.shop }, "HTTP/1.1"),
+		m.doors("feed", m.feed, func(w demoWorkload) door { return w.feed }, "HTTP/2"),
+		m.doors("chat", m.chat, func(w demoWorkload) door { return w.chat }, "gRPC"),
+		m.doors("db", m.db, func(w demoWorkload) door { return w.db }, "not HTTP"),
 		"",
 		fmt.Sprintf("An application takes %s for a request.", appWork),
 		"",
@@ -45,6 +47,12 @@ func (m *demoMesh) movedText() string {
 	return text
 }
 
+// doors is the line of a service that has ports of its own.
+func (m *demoMesh) doors(name, addr string, of func(demoWorkload) door, speaks string) string {
+	return fmt.Sprintf("             %-5s :%-5s       %s     %s   %s", name, portOf(addr),
+		m.ports(func(w demoWorkload) string { return of(w).in }), m.ports(func(w demoWorkload) string { return of(w).app }), speaks)
+}
+
 // ports lists one port of each workload.
 func (m *demoMesh) ports(of func(demoWorkload) string) string {
 	var all []string
@@ -59,10 +67,12 @@ func (m *demoMesh) invitation(file string) string {
 	var b strings.Builder
 	b.WriteString("\nThe mesh stays up until Ctrl-C. In another terminal:\n\n")
 	host, port := hostOf(m.db), portOf(m.db)
-	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].http, delayPath)
+	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].web.app, delayPath)
 	for _, line := range []struct{ command, meaning string }{
 		{"curl " + m.web, "web: one of its applications answers"},
 		{"curl " + m.books, "books: its two versions answer by weight"},
+		{"curl " + m.shop, "shop: HTTP/1.1 that is carried in HTTP/2"},
+		{"curl --http2-prior-knowledge " + m.feed, "feed: HTTP/2"},
 		{"printf hi | nc -N " + host + " " + port, "db: what you send comes back"},
 		{"curl " + m.admin + "/metrics", "what the client's sidecar counts"},
 		{"", "the other sidecars: " + m.ports(func(w demoWorkload) string { return w.admin })},

@@ -3,27 +3,35 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
 // How much is sent: each client sends a request when the last is answered.
 const (
-	webClients   = 24
-	booksClients = 8
-	dbClients    = 6
+	webClients   = 12
+	booksClients = 5
+	dbClients    = 4
+	shopClients  = 4
+	feedClients  = 4
+	callClients  = 4                      // of each kind of gRPC's methods,
+	talkClients  = 8                      // but for that whose messages wait for each other
 	demoAnswer   = 10 * time.Second       // for a request to be answered
 	demoSulk     = 100 * time.Millisecond // of a client whose request failed
 )
 
 // What the protocols are called.
 const (
-	http1  = "HTTP/1.1"
-	opaque = "opaque TCP"
+	http1   = "HTTP/1.1"
+	carried = "HTTP/1.1 over HTTP/2"
+	http2   = "HTTP/2"
+	grpcAll = "gRPC"
+	opaque  = "opaque TCP"
 )
 
-// A client sends the requests of one connection, or of one after another. It
-// numbers them, and says which workload answered.
+// A client sends requests, of which each has a number, and says which workload
+// answered.
 type client func(ctx context.Context, n int) (workload int, err error)
 
 // A load is the requests to one service, and what became of them.
@@ -35,25 +43,58 @@ type load struct {
 }
 
 // demoLoads are the loads of the demonstration.
-type demoLoads struct{ web, books, db *load }
-
-func (m *demoMesh) loads() demoLoads {
-	return demoLoads{
-		web:   &load{name: "web", protocol: http1, clients: webClients, open: httpClients(m.web, webService)},
-		books: &load{name: "books", protocol: http1, clients: booksClients, open: httpClients(m.books, booksService)},
-		db:    &load{name: "db", protocol: opaque, clients: dbClients, open: tcpClients(m.db)},
-	}
+type demoLoads struct {
+	web, books, shop, feed, db *load
+	chat                       []*load // one for each kind of call
 }
 
-func (l demoLoads) all() []*load { return []*load{l.web, l.books, l.db} }
+func (m *demoMesh) loads() demoLoads {
+	all := demoLoads{
+		web:   &load{name: "web", protocol: http1, clients: webClients, open: httpClients(m.web, webService)},
+		books: &load{name: "books", protocol: http1, clients: booksClients, open: httpClients(m.books, booksService)},
+		shop:  &load{name: "shop", protocol: carried, clients: shopClients, open: httpClients(m.shop, shopService)},
+		feed:  &load{name: "feed", protocol: http2, clients: feedClients, open: http2Clients(m.feed, feedService)},
+		db:    &load{name: "db", protocol: opaque, clients: dbClients, open: tcpClients(m.db)},
+	}
+	for _, k := range chatKinds() {
+		all.chat = append(all.chat, &load{
+			name: "chat", protocol: grpcAll + " " + k.name, clients: k.clients, open: chatClients(m.chat, chatService, k),
+		})
+	}
+	return all
+}
+
+func (l demoLoads) all() []*load {
+	return append(append([]*load{l.web, l.books, l.shop, l.feed}, l.chat...), l.db)
+}
+
+// protocols are those of all loads, in their order.
+func (l demoLoads) protocols() []string {
+	var all []string
+	for _, one := range l.all() {
+		if !slices.Contains(all, one.protocol) {
+			all = append(all, one.protocol)
+		}
+	}
+	return all
+}
 
 // of returns the counts of all loads of one protocol.
 func (l demoLoads) of(protocol string) counts {
-	var sum counts
+	var some []*load
 	for _, one := range l.all() {
 		if one.protocol == protocol {
-			sum = sum.minus(counts{}.minus(one.tally.now()))
+			some = append(some, one)
 		}
+	}
+	return sumOf(some...)
+}
+
+// sumOf returns the counts of all these loads.
+func sumOf(loads ...*load) counts {
+	var sum counts
+	for _, one := range loads {
+		sum = sum.plus(one.tally.now())
 	}
 	return sum
 }
@@ -62,14 +103,17 @@ func (l demoLoads) of(protocol string) counts {
 type traffic struct {
 	end  chan struct{}
 	wait sync.WaitGroup
+	done []func() // called when none is sent any more
 }
 
 // send sends requests until stop.
 func send(ctx context.Context, loads []*load) *traffic {
 	t := &traffic{end: make(chan struct{})}
 	for _, l := range loads {
+		request, done := l.open()
+		t.done = append(t.done, done)
 		for range l.clients {
-			t.wait.Go(func() { t.run(ctx, l) })
+			t.wait.Go(func() { t.run(ctx, l, request) })
 		}
 	}
 	return t
@@ -79,11 +123,12 @@ func send(ctx context.Context, loads []*load) *traffic {
 func (t *traffic) stop() {
 	close(t.end)
 	t.wait.Wait()
+	for _, done := range t.done {
+		done()
+	}
 }
 
-func (t *traffic) run(ctx context.Context, l *load) {
-	request, done := l.open()
-	defer done()
+func (t *traffic) run(ctx context.Context, l *load, request client) {
 	for n := 0; ; n++ {
 		select {
 		case <-t.end:
@@ -108,7 +153,7 @@ func (l *load) once(ctx context.Context, n int, request client) bool {
 		return false // it was interrupted, and did not fail
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: request %d of a client: %w", l.name, n, err)
+		err = fmt.Errorf("%s, %s: request %d of a client: %w", l.name, l.protocol, n, err)
 	}
 	l.tally.add(workload, time.Since(start), err)
 	return err == nil || pause(ctx, demoSulk) == nil

@@ -142,9 +142,9 @@ def h2load(a, path, c, m, d, extra=''):
     o = run_lg(f'h2load -t1 -c{c} -m{m} -D{d} --warm-up-time=0 -w 20 -W 24 {extra} http://{a}{path}')
     n = re.search(r'requests: (\d+) total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed', o)
     if not n: return None
-    bad = int(n[4])
-    s = re.search(r'status codes: (\d+) 2xx', o)
     done = int(n[3])
+    s = re.search(r'status codes: (\d+) 2xx', o)
+    bad = max(int(n[4]), int(n[2]) - int(s[1]) if s else int(n[2]))
     return dict(reqs=done, rps=done / d, bad=bad)
 
 def lgj(cmd):

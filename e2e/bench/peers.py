@@ -93,8 +93,8 @@ def nghttpx(fam, side, L, B, tag):
             f'--frontend-http2-max-concurrent-streams=1000 --frontend-http2-window-size=1048575 --backend-http2-window-size=1048575 --backend-keep-alive-timeout=300 --max-worker-processes=1 --no-add-x-forwarded-proto --pid-file={RUN}/{tag}.pid {x}').replace('--max-worker-processes=1 ', '')
 
 def revproxy(fam, side, L, B, tag):
-    """net/http/httputil's ReverseProxy: one hop of HTTP/1, as that is all it does with what is in the standard library"""
-    return f'{BIN}/lg rp -listen {L} -backend {B}' if fam == 'h1' and not side else None
+    """net/http/httputil's ReverseProxy: one hop in the clear, by the versions of the standard library"""
+    return f'{BIN}/lg rp -proto {fam} -listen {L} -backend {B}' if fam != 'tcp' and not side else None
 
 def hyper(fam, side, L, B, tag):
     """a small proxy on Rust's hyper, built elsewhere and put into bin/"""

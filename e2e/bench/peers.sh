@@ -10,6 +10,7 @@ command -v haproxy >/dev/null || missing+=(haproxy)
 command -v nginx >/dev/null || missing+=(nginx)
 [[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]] || missing+=(libnginx-mod-stream)
 command -v wrk >/dev/null || missing+=(wrk)
+command -v h2load >/dev/null || missing+=(nghttp2-client)
 command -v python3 >/dev/null || missing+=(python3)
 if ((${#missing[@]})); then
 	echo "bench-peers: MISSING: apt-get install ${missing[*]}" >&2
@@ -20,7 +21,7 @@ mkdir -p bin run
 (cd "$top" && CGO_ENABLED=0 go build -trimpath -o e2e/bench/bin/outrigger ./cmd/outrigger)
 (cd .. && go build -o bench/bin/lg ./bench/lg)
 
-seconds=${BENCH_SECONDS:-2} repeats=${BENCH_REPEATS:-5} scenarios=${BENCH_SCENARIOS:-h1,tcp-bulk}
+seconds=${BENCH_SECONDS:-2} repeats=${BENCH_REPEATS:-5} scenarios=${BENCH_SCENARIOS:-h1,h2,h2-c100,grpc,tcp-bulk}
 command=(./bench.sh -s "$scenarios" -p direct,haproxy,nginx,go-revproxy -r "$repeats" -d "$seconds" --fd "$seconds" -o run/peers.json
 	'outrigger=./outrigger.sh {listen} {backend} {proto} {spare}')
 "${command[@]}" | tee run/peers.md

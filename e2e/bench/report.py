@@ -25,6 +25,7 @@ def machine():
         ('HAProxy', first(['haproxy', '-v'])),
         ('nginx', first(['nginx', '-v'])),
         ('wrk', first(['wrk', '-v'])),
+        ('h2load', first(['h2load', '--version'])),
         ('Outrigger', first(['git', 'log', '-1', '--format=%h of %cs']) or 'not committed'),
     ]
     return ['| | |', '|---|---|'] + [f'| {k} | {v} |' for k, v in rows]

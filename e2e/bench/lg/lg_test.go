@@ -80,15 +80,18 @@ func TestGenerators(t *testing.T) {
 	defer app.Close()
 	proxy := server(t, exe, "rp", "-listen", "-backend", app.Listener.Addr().String())
 	h2 := server(t, exe, "h2be", "-addr", "-size", "100")
+	proxy2 := server(t, exe, "rp", "-listen", "-proto", "h2", "-backend", h2)
 	echo := server(t, exe, "echo", "-addr")
 	sink := server(t, exe, "sink", "-addr")
 
 	for name, args := range map[string]string{
-		"h1":      "-proto h1 -addr " + proxy,
-		"chunked": "-proto h1 -path /chunked -addr " + proxy,
-		"h2":      "-proto h2 -addr " + h2,
-		"grpc":    "-proto grpc -addr " + h2,
-		"tcp":     "-proto tcp -addr " + echo,
+		"h1":         "-proto h1 -addr " + proxy,
+		"chunked":    "-proto h1 -path /chunked -addr " + proxy,
+		"h2":         "-proto h2 -addr " + h2,
+		"grpc":       "-proto grpc -addr " + h2,
+		"h2 by rp":   "-proto h2 -addr " + proxy2,
+		"grpc by rp": "-proto grpc -addr " + proxy2,
+		"tcp":        "-proto tcp -addr " + echo,
 	} {
 		f := generate(t, exe, append(strings.Fields("fix -rate 400 -conns 4 -dur 500ms"), strings.Fields(args)...)...)
 		if f.Want != 200 || f.Reqs != f.Want || f.Bad != 0 || f.P50 <= 0 || f.P99 < f.P50 {

@@ -11,7 +11,7 @@
 //	lg echo   -addr A                                                server: sends back what it is sent
 //	lg sink   -addr A                                                server: forgets what it is sent
 //	lg h2be   -addr A -size N                                        server: cleartext HTTP/2
-//	lg rp     -listen L -backend B                                   net/http/httputil's ReverseProxy
+//	lg rp     -proto h1|h2 -listen L -backend B                      net/http/httputil's ReverseProxy
 package main
 
 import (

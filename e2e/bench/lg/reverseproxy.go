@@ -17,20 +17,26 @@ func reverseProxy(o options) error {
 	if err != nil {
 		return err
 	}
-	return newReverseProxy(o.backend).Serve(l)
+	return newReverseProxy(o.proto, o.backend).Serve(l)
 }
 
-func newReverseProxy(backend string) *http.Server {
+func newReverseProxy(proto, backend string) *http.Server {
+	only := new(http.Protocols)
+	only.SetHTTP1(proto == "h1")
+	only.SetUnencryptedHTTP2(proto == "h2")
 	to := &url.URL{Scheme: "http", Host: backend}
 	silent := log.New(io.Discard, "", 0)
 	return &http.Server{
-		ErrorLog: silent,
+		ErrorLog:  silent,
+		Protocols: only,
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		Handler: &httputil.ReverseProxy{
 			Rewrite: func(r *httputil.ProxyRequest) {
 				r.SetURL(to)
 				r.Out.Host = r.In.Host
 			},
 			Transport: &http.Transport{
+				Protocols:           only,
 				MaxIdleConnsPerHost: 4000, // or it would close most after each request
 				DisableCompression:  true,
 				WriteBufferSize:     8 << 10,
