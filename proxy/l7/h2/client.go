@@ -41,6 +41,8 @@ func (cl *client) run() {
 	var ce *connError
 	if errors.As(why, &ce) {
 		c.farewell(why)
+	} else {
+		c.lastWords()
 	}
 	if !errors.Is(err, errDrained) {
 		c.nc.Failed(err)

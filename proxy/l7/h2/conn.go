@@ -413,15 +413,21 @@ func (c *conn) farewell(err error) {
 		c.buf = appendGoAway(c.room(frameHeader+8+len(ce.reason)), c.newest, ce.code, ce.reason)
 		c.mu.Unlock()
 	}
-	_ = c.nc.SetDeadline(time.Now().Add(max(c.params.DrainTime, time.Millisecond)))
-	c.flush()
-	c.mu.Lock()
-	_ = c.until(context.Background(), &c.in.idle, func() bool { return !c.writing })
-	c.mu.Unlock()
+	c.lastWords()
 	_ = c.nc.CloseWrite()
 	if ce != nil && ce.code == stack.EnhanceYourCalm {
 		c.in.drain(calmDrain)
 		return
 	}
 	c.in.drain(maxDrain)
+}
+
+// lastWords writes what is left: how the last streams ended, among other things. A peer
+// that does not take it is not waited for.
+func (c *conn) lastWords() {
+	_ = c.nc.SetDeadline(time.Now().Add(max(c.params.DrainTime, time.Millisecond)))
+	c.flush()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.until(context.Background(), &c.in.idle, func() bool { return !c.writing })
 }
