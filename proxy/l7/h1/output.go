@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -98,7 +99,7 @@ func (o *output) fields(h *stack.Header, skip func(name string) bool) error {
 			continue
 		}
 		if !h.Parsed(i) && !writable(name, value) {
-			return fmt.Errorf("header %q cannot be written: %q", name, clip([]byte(value)))
+			return fmt.Errorf("header %q cannot be written: %s", name, codec.Quoted(value))
 		}
 		o.field(name, value)
 	}
@@ -113,7 +114,7 @@ func (o *output) field(name, value string) {
 }
 
 func writable(name, value string) bool {
-	return name != "" && all(name, tokenByte) && all(value, valueByte)
+	return name != "" && codec.All(name, codec.Token) && codec.All(value, codec.Value)
 }
 
 // frame appends the field that delimits a content of that size, unless the header
@@ -150,9 +151,9 @@ func declaredLength(h *stack.Header) (int64, error) {
 		if name != "content-length" {
 			continue
 		}
-		n, ok := parseLength(value)
+		n, ok := codec.ParseLength(value)
 		if !ok || declared >= 0 {
-			return 0, fmt.Errorf("content-length %s cannot be written", quoted(value))
+			return 0, fmt.Errorf("content-length %s cannot be written", codec.Quoted(value))
 		}
 		declared = n
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -242,7 +243,7 @@ func (o *output) statusLine(v stack.Version, resp *stack.Response) {
 	o.buf = strconv.AppendInt(o.buf, int64(resp.Status), 10)
 	o.text(" ")
 	why := resp.Reason
-	if why == "" && resp.Version == 0 || !all(why, valueByte) {
+	if why == "" && resp.Version == 0 || !codec.All(why, codec.Value) {
 		why = Reason(resp.Status)
 	}
 	o.text(why)
