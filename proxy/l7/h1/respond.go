@@ -68,6 +68,9 @@ func saysClose(h *stack.Header) bool {
 	return last
 }
 
+// date is one for all connections: its text hangs on the time alone.
+var date codec.Date //nolint:gochecknoglobals // a cache of one value
+
 // writeHead appends resp's head.
 func (s *server) writeHead(resp *stack.Response) error {
 	o := &s.out
@@ -82,7 +85,7 @@ func (s *server) writeHead(resp *stack.Response) error {
 	}
 	if !resp.Header.Has("date") {
 		o.text("date: ")
-		o.text(s.date.now(time.Now()))
+		o.text(date.At(time.Now().Unix()))
 		o.text("\r\n")
 	}
 	if err := s.frameResponse(resp, version); err != nil {
