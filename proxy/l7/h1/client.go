@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -26,7 +27,7 @@ type conn struct {
 	sent  func()      // out.drop, as a value made once
 	peer  interface{ PeerClosed() bool }
 	warm  func()        // fetches c and its connection
-	get   func() []byte // getSmall, for when an answer has come
+	get   func() []byte // getHead, for when an answer has come
 	key   poolKey
 	keeps bool          // may be kept at all
 	used  bool          // has carried an exchange before
@@ -54,7 +55,7 @@ func newConn(p *Pool, nc *stack.Conn, key poolKey, keeps bool) *conn {
 	c.warm = warmer(c, nc)
 	c.get = func() []byte {
 		c.warm()
-		return getSmall()
+		return getHead()
 	}
 	c.body.wrap = ofResponse
 	c.body.closed = c.release
@@ -178,7 +179,7 @@ func (c *conn) send() error {
 	}
 	size := len(o.buf)
 	c.in.idle()
-	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, putBack)
+	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, codec.Return)
 	if errors.Is(err, stack.ErrUnsent) {
 		return c.unsent(err)
 	}

@@ -65,7 +65,7 @@ func (o *output) setBusy(busy bool) {
 // drop gives the buffer back, and what is in it up.
 func (o *output) drop() {
 	if o.buf != nil {
-		lent.put(o.buf)
+		codec.Return(o.buf)
 		o.buf = nil
 		o.held.Store(false)
 	}
@@ -82,7 +82,7 @@ func (o *output) take(from *output) {
 
 func (o *output) borrow() {
 	if o.buf == nil {
-		o.buf = lent.get(smallBuffer)[:0]
+		o.buf = codec.Borrow(codec.Head)
 		o.held.Store(true)
 	}
 }
@@ -199,7 +199,7 @@ func (o *output) bytes(p []byte) error {
 		o.buf = append(o.buf, p...)
 		return o.err
 	}
-	if len(o.buf) > 0 && room > 0 && len(p)-room > smallBuffer/2 {
+	if len(o.buf) > 0 && room > 0 && len(p)-room > codec.Head/2 {
 		o.buf = append(o.buf, p[:room]...)
 		p = p[room:]
 	}

@@ -183,7 +183,7 @@ func (s *server) drainRequest() {
 			b.finish(err)
 			return
 		}
-		if len(chunk) == 0 && s.in.fill(smallBuffer) != nil {
+		if len(chunk) == 0 && s.in.fill(codec.Head) != nil {
 			return
 		}
 	}
