@@ -73,12 +73,13 @@ func Return(p []byte) {
 func Append(p, data []byte) []byte { return append(Grow(p, len(data)), data...) }
 
 // Grow returns p, a borrowed buffer or nil, with room for n bytes more, in a larger
-// buffer if need be.
+// buffer if need be: twice as large, or by a quarter if it is long. By less, who
+// sends a byte at a time would have all the others copied for each.
 func Grow(p []byte, n int) []byte {
 	if len(p)+n <= cap(p) {
 		return p
 	}
-	grown := append(Borrow(max(len(p)+n, min(2*cap(p), Large))), p...)
+	grown := append(Borrow(max(len(p)+n, min(2*cap(p), Bulk), cap(p)+cap(p)/4)), p...)
 	if p != nil {
 		Return(p)
 	}

@@ -85,7 +85,8 @@ func TestGrow(t *testing.T) {
 		{codec.Small, 1, codec.Small, codec.Head},
 		{codec.Head, codec.Head, 1, codec.Large},
 		{codec.Large, codec.Large, 1, codec.Bulk},
-		{codec.Bulk, codec.Bulk, 1, codec.Bulk + 1}, // and then no more than is needed
+		{codec.Bulk, codec.Bulk, 1, codec.Bulk * 5 / 4}, // and then by a quarter
+		{codec.Bulk, codec.Bulk, codec.Bulk, codec.Bulk * 2},
 	} {
 		var p []byte
 		if c.size > 0 {
@@ -110,7 +111,7 @@ func TestGrow(t *testing.T) {
 
 // TestAppend appends by pieces of each of some sizes, past every size of buffer.
 func TestAppend(t *testing.T) {
-	for _, piece := range []int{999, 16 << 10, 70_000} {
+	for _, piece := range []int{1, 999, 16 << 10, 70_000} {
 		var got, want []byte
 		for i := 0; len(want) < 200_000; i++ {
 			data := bytes.Repeat([]byte{byte(i)}, piece)
