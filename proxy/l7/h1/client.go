@@ -172,10 +172,7 @@ func (c *conn) atHand(ctx context.Context, r *stack.Request) (whole bool, err er
 func (c *conn) send() error {
 	o := &c.out
 	if !c.whole || c.wr == nil || len(o.buf) == 0 || o.err != nil {
-		if c.used && o.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
-			return c.unsent(errStale)
-		}
-		return c.unsent(o.flush())
+		return c.unsent(c.write())
 	}
 	size := len(o.buf)
 	c.in.idle()
@@ -193,6 +190,15 @@ func (c *conn) send() error {
 	c.c.CountRead(n)
 	c.in.buf, c.in.r, c.in.w = buf, 0, n
 	return nil
+}
+
+// write writes what is to be sent, unless the server has closed the connection
+// meanwhile.
+func (c *conn) write() error {
+	if c.used && c.out.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
+		return errStale
+	}
+	return c.out.flush()
 }
 
 // unanswered says what the error of a WriteRead that has sent something means.
