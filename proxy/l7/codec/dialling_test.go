@@ -58,15 +58,15 @@ func TestDialling(t *testing.T) {
 
 		d.Dialled(t.Context(), errRefused)
 		d.expect(false, 1, 1)
-		time.Sleep(time.Second - 1)
+		time.Sleep(time.Second - time.Nanosecond)
 		d.expect(false, 1, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		d.expect(true, 2, 1)
 
 		d.Dialled(t.Context(), errRefused)
-		time.Sleep(2*time.Second - 1)
+		time.Sleep(2*time.Second - time.Nanosecond)
 		d.expect(false, 3, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		d.expect(true, 4, 1)
 
 		d.Dialled(t.Context(), nil) // after which the pauses begin anew
