@@ -118,7 +118,7 @@ func (c *conn) prepare(ctx context.Context, r *stack.Request, unsent *conn) erro
 	}
 	var err error
 	if c.whole, err = c.atHand(ctx, r); o.err != nil { // a long beginning is written at once
-		return c.at(&spent{fmt.Errorf("write request: %w", o.err)})
+		return c.at(codec.Spent(fmt.Errorf("write request: %w", o.err)))
 	}
 	return err
 }
@@ -222,7 +222,7 @@ func (c *conn) unsent(err error) error {
 	case c.used && c.out.sent == 0:
 		return fmt.Errorf("%w: %w", stack.ErrUnsent, err)
 	default:
-		return &spent{fmt.Errorf("write request: %w", err)}
+		return codec.Spent(fmt.Errorf("write request: %w", err))
 	}
 }
 

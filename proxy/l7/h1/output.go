@@ -121,7 +121,7 @@ func writable(name, value string) bool {
 // has it already, and begins to check the content against it. A header that says
 // otherwise, or twice, fails the message: it would be read in two ways.
 func (o *output) frame(h *stack.Header, size int64, known, always bool) error {
-	declared, err := declaredLength(h)
+	declared, err := codec.DeclaredLength(h)
 	switch {
 	case err != nil:
 		return err
@@ -141,23 +141,6 @@ func (o *output) frame(h *stack.Header, size int64, known, always bool) error {
 		o.text("\r\n")
 	}
 	return nil
-}
-
-// declaredLength returns what h says of the content's length, or -1 if nothing.
-func declaredLength(h *stack.Header) (int64, error) {
-	declared := int64(-1)
-	for i := range h.Len() {
-		name, value := h.At(i)
-		if name != "content-length" {
-			continue
-		}
-		n, ok := codec.ParseLength(value)
-		if !ok || declared >= 0 {
-			return 0, fmt.Errorf("content-length %s cannot be written", codec.Quoted(value))
-		}
-		declared = n
-	}
-	return declared, nil
 }
 
 // data appends a chunk of content, and writes when that is more than the buffer

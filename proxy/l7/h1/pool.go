@@ -76,7 +76,7 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 	p.state.Dialled(ctx, err)
 	if err != nil && unsent != nil {
 		unsent.close()
-		return nil, &spent{err}
+		return nil, codec.Spent(err)
 	}
 	if err != nil {
 		return nil, err
