@@ -228,6 +228,7 @@ func dialStreams(t *testing.T, s *sidecar, n int) {
 // idleStreams opens n streams on ten connections, each of which has sent one message,
 // and received one.
 func idleStreams(t *testing.T, n, each int) {
+	t.Helper()
 	s := start(t, interopServer(t), "h2")
 	open := func(n int) {
 		var clients sync.WaitGroup

@@ -27,7 +27,7 @@ var imports = []struct{ pkg, may string }{
 	{"proxy/cache", "proxy/stack"},
 	{"proxy/admin", "proxy/telemetry"},
 	{"proxy/l4", "tls discover balance profiles proxy/stack proxy/policy proxy/warm"},
-	{"proxy/l7/codec", ""},
+	{"proxy/l7/codec", "proxy/stack"},
 	{"proxy/l7/h1", "proxy/stack proxy/l7/codec proxy/warm"},
 	{"proxy/l7/h2", "proxy/stack proxy/l7/codec proxy/warm"},
 	{"proxy/l7", "tls discover balance profiles proxy/stack proxy/policy proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2"},

@@ -14,6 +14,7 @@ var errGivenUp = errors.New("given up on purpose")
 
 // traffic1 is traffic in HTTP/1, with Go's own client and server.
 func traffic1(t *testing.T, w *traffic) func(string, *rand.Rand) trafficClient {
+	t.Helper()
 	w.origin = origin(t, w.serve1)
 	return func(addr string, _ *rand.Rand) trafficClient {
 		return &trafficClient1{w, addr, &http.Transport{DisableCompression: true}}
@@ -45,7 +46,7 @@ func (w *traffic) serve1(out http.ResponseWriter, r *http.Request) {
 	}
 	for buf := make([]byte, 64<<10); ; {
 		n, err := p.Read(buf)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 // traffic2 is traffic in HTTP/2, with this tree's own client and server, since with
 // them either side can reset a stream by any code.
 func traffic2(t *testing.T, w *traffic) func(string, *rand.Rand) trafficClient {
+	t.Helper()
 	w.origin = serveHTTP2(t, w.serve2)
 	scheduler := &h2.Scheduler{}
 	return func(addr string, _ *rand.Rand) trafficClient {
@@ -51,7 +52,7 @@ func newContent2(content []byte, e *errand) *content2 {
 
 func (c *content2) Next(ctx context.Context) ([]byte, error) {
 	n, err := c.Read(c.buf[:])
-	if err == io.EOF && c.more != nil {
+	if errors.Is(err, io.EOF) && c.more != nil {
 		return nil, c.more(ctx)
 	}
 	if err == nil && len(c.rest) == 0 && c.left < 0 && c.more == nil && c.chunk%2 == 0 {
@@ -99,6 +100,7 @@ func (w *traffic) serve2(ctx context.Context, r *stack.Request) (*stack.Response
 	}
 	c := newContent2(w.down(&e), &e)
 	switch e.end {
+	case regular, upload:
 	case cuts:
 		c.left, c.err = e.at, e.reset()
 	case leaves:
@@ -118,7 +120,7 @@ func readAll(ctx context.Context, b stack.Body) (got []byte, err error) {
 	for {
 		chunk, err := b.Next(ctx)
 		got = append(got, chunk...)
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // the contract is io.EOF itself
 			return got, nil
 		}
 		if err != nil {

@@ -38,6 +38,7 @@ var pairings = []struct {
 }
 
 func runTraffic(t *testing.T, requests int) {
+	t.Helper()
 	for _, p := range pairings {
 		t.Run(p.name, func(t *testing.T) {
 			w := &traffic{t: t, noise: makeNoise(), ends: make([]chan stack.ErrCode, requests)}

@@ -112,3 +112,26 @@ func write(t *testing.T, dir, name, content string) {
 		t.Fatal(err)
 	}
 }
+
+// TestList sees that what each entry of the list replaces stands where it says, and
+// that there is a package to test: code moves, and its entries are to move with it.
+func TestList(t *testing.T) {
+	const root = "../.."
+	text, err := os.ReadFile("mutations.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if _, err := m.broken(root); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+		pkg := m.test[len(m.test)-1]
+		if tests, _ := filepath.Glob(filepath.Join(root, pkg, "*_test.go")); len(tests) == 0 {
+			t.Errorf("%s: no tests in %s", m.name, pkg)
+		}
+	}
+}

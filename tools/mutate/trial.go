@@ -28,12 +28,9 @@ func newTrial(o options) *trial {
 
 // try returns nil if m turned its test red.
 func (t *trial) try(m mutation) error {
-	source, err := os.ReadFile(filepath.Join(t.root, m.file))
+	broken, err := m.broken(t.root)
 	if err != nil {
 		return err
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		return fmt.Errorf("what it replaces stands %d times in %s, not once", n, m.file)
 	}
 	if err := t.baseline(m.test); err != nil {
 		return err
@@ -43,11 +40,24 @@ func (t *trial) try(m mutation) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is the system's to clear
-	overlay, err := t.overlay(dir, m, strings.Replace(string(source), m.old, m.new, 1))
+	overlay, err := t.overlay(dir, m, broken)
 	if err != nil {
 		return err
 	}
 	return t.red(overlay, m.test)
+}
+
+// broken returns m's file in the module at root, broken. What m replaces must stand
+// in it once.
+func (m *mutation) broken(root string) (string, error) {
+	source, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return "", fmt.Errorf("what it replaces stands %d times in %s, not once", n, m.file)
+	}
+	return strings.Replace(string(source), m.old, m.new, 1), nil
 }
 
 // overlay writes the broken file, and the note that tells the compiler to read

@@ -7,42 +7,43 @@ import "sync"
 const (
 	Tiny   = 1 << 10
 	Small  = 4 << 10
+	Head   = 16 << 10 // nearly every head of HTTP/1 with a short content
 	Medium = 20 << 10 // a frame of HTTP/2's usual 16 KiB with its header, and more
 	Large  = 64 << 10
+	Bulk   = 128 << 10 // for HTTP/1's long bodies: fewer reads and writes
 )
 
 // buffers lends buffers. They are kept as arrays, since a slice would cost an
 // allocation each time it is given back.
-type buffers struct{ tiny, small, medium, large sync.Pool }
+type buffers struct{ tiny, small, head, medium, large, bulk sync.Pool }
 
 // lent is the process's only store of buffers: they carry nothing from one
 // connection to another but their room.
-var lent buffers //nolint:gochecknoglobals // a pool of empty buffers is no state
+var lent = buffers{ //nolint:gochecknoglobals // a pool of empty buffers is no state
+	tiny:   sync.Pool{New: func() any { return new([Tiny]byte) }},
+	small:  sync.Pool{New: func() any { return new([Small]byte) }},
+	head:   sync.Pool{New: func() any { return new([Head]byte) }},
+	medium: sync.Pool{New: func() any { return new([Medium]byte) }},
+	large:  sync.Pool{New: func() any { return new([Large]byte) }},
+	bulk:   sync.Pool{New: func() any { return new([Bulk]byte) }},
+}
 
-// Borrow returns a buffer with room for n bytes, empty. Longer ones than Large are
+// Borrow returns a buffer with room for n bytes, empty. Longer ones than Bulk are
 // made for the purpose.
 func Borrow(n int) []byte {
 	switch {
 	case n <= Tiny:
-		if p, _ := lent.tiny.Get().(*[Tiny]byte); p != nil {
-			return p[:0]
-		}
-		return make([]byte, 0, Tiny)
+		return lent.tiny.Get().(*[Tiny]byte)[:0]
 	case n <= Small:
-		if p, _ := lent.small.Get().(*[Small]byte); p != nil {
-			return p[:0]
-		}
-		return make([]byte, 0, Small)
+		return lent.small.Get().(*[Small]byte)[:0]
+	case n <= Head:
+		return lent.head.Get().(*[Head]byte)[:0]
 	case n <= Medium:
-		if p, _ := lent.medium.Get().(*[Medium]byte); p != nil {
-			return p[:0]
-		}
-		return make([]byte, 0, Medium)
+		return lent.medium.Get().(*[Medium]byte)[:0]
 	case n <= Large:
-		if p, _ := lent.large.Get().(*[Large]byte); p != nil {
-			return p[:0]
-		}
-		return make([]byte, 0, Large)
+		return lent.large.Get().(*[Large]byte)[:0]
+	case n <= Bulk:
+		return lent.bulk.Get().(*[Bulk]byte)[:0]
 	default:
 		return make([]byte, 0, n)
 	}
@@ -56,10 +57,14 @@ func Return(p []byte) {
 		lent.tiny.Put((*[Tiny]byte)(p))
 	case Small:
 		lent.small.Put((*[Small]byte)(p))
+	case Head:
+		lent.head.Put((*[Head]byte)(p))
 	case Medium:
 		lent.medium.Put((*[Medium]byte)(p))
 	case Large:
 		lent.large.Put((*[Large]byte)(p))
+	case Bulk:
+		lent.bulk.Put((*[Bulk]byte)(p))
 	default: // seldom, and left to the collector
 	}
 }
@@ -68,12 +73,13 @@ func Return(p []byte) {
 func Append(p, data []byte) []byte { return append(Grow(p, len(data)), data...) }
 
 // Grow returns p, a borrowed buffer or nil, with room for n bytes more, in a larger
-// buffer if need be.
+// buffer if need be: twice as large, or by a quarter if it is long. By less, who
+// sends a byte at a time would have all the others copied for each.
 func Grow(p []byte, n int) []byte {
 	if len(p)+n <= cap(p) {
 		return p
 	}
-	grown := append(Borrow(max(len(p)+n, min(2*cap(p), Large))), p...)
+	grown := append(Borrow(max(len(p)+n, min(2*cap(p), Bulk), cap(p)+cap(p)/4)), p...)
 	if p != nil {
 		Return(p)
 	}

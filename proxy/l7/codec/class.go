@@ -50,10 +50,13 @@ func makeClasses() (t [256]Class) {
 	return t
 }
 
+// Has reports whether b is of that kind.
+func (c Class) Has(b byte) bool { return classes[b]&c != 0 }
+
 // All reports whether every byte of s is of that kind.
-func All(s string, c Class) bool {
+func All[T string | []byte](s T, c Class) bool {
 	for i := range len(s) {
-		if classes[s[i]]&c == 0 {
+		if !c.Has(s[i]) {
 			return false
 		}
 	}
@@ -73,31 +76,36 @@ func ParseLength(s string) (n int64, ok bool) {
 }
 
 // Quoted is how an error repeats what came over the wire.
-func Quoted(s string) string { return strconv.Quote(s[:min(len(s), 64)]) }
+func Quoted[T string | []byte](s T) string { return strconv.Quote(string(s[:min(len(s), 64)])) }
 
 // ValidAuthority reports whether a is one host with perhaps a port (RFC 3986,
 // section 3.2.2), without userinfo, which no proxy may trust.
 func ValidAuthority(a string) bool {
-	host, port, ok := splitAuthority(a)
-	return ok && host != "" && validPort(port)
+	host, ok := HostOf(a)
+	return ok && host != ""
 }
 
-// splitAuthority returns a's host, and its port with the colon ahead of it. It
-// reports whether the host is a name or an address in brackets.
-func splitAuthority(a string) (host, port string, ok bool) {
+// HostOf returns the host of a, a name or an address in brackets, which may be
+// empty. It reports whether a is such a host with perhaps a port, and nothing else.
+func HostOf(a string) (host string, ok bool) {
 	if strings.HasPrefix(a, "[") {
-		end := strings.IndexByte(a, ']')
-		if end < 0 {
-			return "", "", false
-		}
-		ip, err := netip.ParseAddr(a[1:end])
-		return a[:end+1], a[end+1:], err == nil && ip.Is6() && All(ip.Zone(), Host)
+		return literal(a)
 	}
-	host = a
+	host, port := a, ""
 	if i := strings.IndexByte(a, ':'); i >= 0 {
 		host, port = a[:i], a[i:]
 	}
-	return host, port, All(host, Host)
+	return host, All(host, Host) && validPort(port)
+}
+
+// literal is HostOf for an address in brackets.
+func literal(a string) (host string, ok bool) {
+	end := strings.IndexByte(a, ']')
+	if end < 0 {
+		return "", false
+	}
+	ip, err := netip.ParseAddr(a[1:end])
+	return a[:end+1], err == nil && ip.Is6() && All(ip.Zone(), Host) && validPort(a[end+1:])
 }
 
 // validPort reports whether s is empty, or a colon with at most 65535.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -102,9 +103,9 @@ func (b *body) Next(ctx context.Context) ([]byte, error) {
 
 // fill waits for more, until ctx is done.
 func (b *body) fill(ctx context.Context) error {
-	size := smallBuffer
-	if b.kind == byEnd || b.left > smallBuffer || b.chunks.left > smallBuffer {
-		size = largeBuffer
+	size := codec.Head
+	if b.kind == byEnd || b.left > codec.Head || b.chunks.left > codec.Head {
+		size = codec.Bulk
 	}
 	err := b.wait(ctx, size)
 	switch {

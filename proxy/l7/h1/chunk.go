@@ -1,6 +1,10 @@
 package h1
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+)
 
 // A dechunker finds the data in a chunked content (RFC 9112, section 7.1).
 type dechunker struct {
@@ -53,7 +57,7 @@ func (d *dechunker) line(b []byte) (int, error) {
 	case digits == len(b):
 		return 0, nil
 	case digits == 0:
-		return 0, malformed("invalid chunk size %q", clip(b))
+		return 0, malformed("invalid chunk size %s", codec.Quoted(b))
 	}
 	ext := b[digits:]
 	end := bytes.IndexByte(ext, '\n')
@@ -88,7 +92,7 @@ func checkExtension(ext []byte, end int) error {
 		return malformed("invalid chunk size line")
 	}
 	for _, c := range line {
-		if class[c]&valueByte == 0 {
+		if !codec.Value.Has(c) {
 			return malformed("control character in a chunk extension")
 		}
 	}

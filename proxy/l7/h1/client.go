@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -26,7 +27,7 @@ type conn struct {
 	sent  func()      // out.drop, as a value made once
 	peer  interface{ PeerClosed() bool }
 	warm  func()        // fetches c and its connection
-	get   func() []byte // getSmall, for when an answer has come
+	get   func() []byte // getHead, for when an answer has come
 	key   poolKey
 	keeps bool          // may be kept at all
 	used  bool          // has carried an exchange before
@@ -54,7 +55,7 @@ func newConn(p *Pool, nc *stack.Conn, key poolKey, keeps bool) *conn {
 	c.warm = warmer(c, nc)
 	c.get = func() []byte {
 		c.warm()
-		return getSmall()
+		return getHead()
 	}
 	c.body.wrap = ofResponse
 	c.body.closed = c.release
@@ -117,7 +118,7 @@ func (c *conn) prepare(ctx context.Context, r *stack.Request, unsent *conn) erro
 	}
 	var err error
 	if c.whole, err = c.atHand(ctx, r); o.err != nil { // a long beginning is written at once
-		return c.at(&spent{fmt.Errorf("write request: %w", o.err)})
+		return c.at(codec.Spent(fmt.Errorf("write request: %w", o.err)))
 	}
 	return err
 }
@@ -171,14 +172,11 @@ func (c *conn) atHand(ctx context.Context, r *stack.Request) (whole bool, err er
 func (c *conn) send() error {
 	o := &c.out
 	if !c.whole || c.wr == nil || len(o.buf) == 0 || o.err != nil {
-		if c.used && o.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
-			return c.unsent(errStale)
-		}
-		return c.unsent(o.flush())
+		return c.unsent(c.write())
 	}
 	size := len(o.buf)
 	c.in.idle()
-	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, putBack)
+	buf, n, err := c.wr.WriteRead(o.buf, c.sent, c.get, codec.Return)
 	if errors.Is(err, stack.ErrUnsent) {
 		return c.unsent(err)
 	}
@@ -192,6 +190,15 @@ func (c *conn) send() error {
 	c.c.CountRead(n)
 	c.in.buf, c.in.r, c.in.w = buf, 0, n
 	return nil
+}
+
+// write writes what is to be sent, unless the server has closed the connection
+// meanwhile.
+func (c *conn) write() error {
+	if c.used && c.out.sent == 0 && c.wr != nil && c.stale() { // else the server may have answered what it has
+		return errStale
+	}
+	return c.out.flush()
 }
 
 // unanswered says what the error of a WriteRead that has sent something means.
@@ -215,7 +222,7 @@ func (c *conn) unsent(err error) error {
 	case c.used && c.out.sent == 0:
 		return fmt.Errorf("%w: %w", stack.ErrUnsent, err)
 	default:
-		return &spent{fmt.Errorf("write request: %w", err)}
+		return codec.Spent(fmt.Errorf("write request: %w", err))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -77,7 +78,7 @@ func (f *fieldsSeen) delimit(v stack.Version, h *stack.Header) error {
 	case f.encodings == 1 && v != stack.HTTP11:
 		return malformed("transfer-encoding in HTTP/1.0")
 	case f.encodings == 1 && !strings.EqualFold(f.encoding, "chunked"):
-		return malformed("transfer-encoding %s is not \"chunked\"", quoted(f.encoding))
+		return malformed("transfer-encoding %s is not \"chunked\"", codec.Quoted(f.encoding))
 	case f.encodings == 1:
 		f.kind = byChunks
 	case f.lengths > 1:
@@ -89,9 +90,9 @@ func (f *fieldsSeen) delimit(v stack.Version, h *stack.Header) error {
 }
 
 func (f *fieldsSeen) delimitByLength(h *stack.Header) error {
-	n, ok := parseLength(f.lengthText)
+	n, ok := codec.ParseLength(f.lengthText)
 	if !ok {
-		return malformed("invalid content-length %s", quoted(f.lengthText))
+		return malformed("invalid content-length %s", codec.Quoted(f.lengthText))
 	}
 	f.kind, f.length = byLength, n
 	if len(f.lengthText) > 1 && f.lengthText[0] == '0' { // who reads C may take it for octal
@@ -99,20 +100,6 @@ func (f *fieldsSeen) delimitByLength(h *stack.Header) error {
 	}
 	return nil
 }
-
-// parseLength reads digits and nothing else. Eighteen of them fit an int64.
-func parseLength(s string) (n int64, ok bool) {
-	if s == "" || len(s) > 18 || !all(s, digitByte) {
-		return 0, false
-	}
-	for i := range len(s) {
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
-}
-
-// quoted is how an error repeats what came over the wire.
-func quoted(s string) string { return strconv.Quote(s[:min(len(s), 64)]) }
 
 // requestFraming finds how r's content is delimited, and takes off the fields of the
 // hop on which it came.
@@ -146,7 +133,7 @@ func (f *fieldsSeen) checkRequest(r *stack.Request) error {
 	case r.Method == "CONNECT" && f.kind != noContent:
 		return malformed("CONNECT with content")
 	case f.expectations > 1 || f.expectations == 1 && !strings.EqualFold(f.expectation, "100-continue"):
-		return &malformation{417, "unknown expectation " + quoted(f.expectation)}
+		return &malformation{417, "unknown expectation " + codec.Quoted(f.expectation)}
 	}
 	return nil
 }
@@ -228,7 +215,7 @@ func (f *fieldsSeen) switched(r *stack.Response, asked string) error {
 	ok := false
 	tokens(asked, func(a string) { ok = ok || strings.EqualFold(a, f.upgrade) })
 	if !ok {
-		return malformed("101 to %s, where %s was asked for", quoted(f.upgrade), quoted(asked))
+		return malformed("101 to %s, where %s was asked for", codec.Quoted(f.upgrade), codec.Quoted(asked))
 	}
 	f.tunnel(r)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -107,10 +108,10 @@ func (f *fieldsSeen) options() (named []string, err error) {
 // ofOneHop reports whether a field ends here, by its nature or because it was
 // named as one that does.
 func ofOneHop(name, value string, named []string) bool {
-	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "http2-settings", "upgrade":
+	if codec.OfOneHop(name) {
 		return true
-	case "te":
+	}
+	if name == "te" {
 		return !strings.EqualFold(value, "trailers")
 	}
 	for _, n := range named {

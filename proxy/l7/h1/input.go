@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -35,7 +36,7 @@ func (in *input) unread() []byte { return in.buf[in.r:in.w] }
 // idle gives the buffer back, if there is nothing in it.
 func (in *input) idle() {
 	if in.buf != nil && in.r == in.w {
-		lent.put(in.buf)
+		codec.Return(in.buf)
 		in.buf, in.r, in.w = nil, 0, 0
 	}
 }
@@ -45,24 +46,33 @@ func (in *input) idle() {
 func (in *input) room(size int) {
 	switch {
 	case in.buf == nil:
-		in.buf = lent.get(size)
+		in.buf = borrow(size)
 	case in.r == in.w:
 		in.r, in.w = 0, 0
 		if len(in.buf) < size {
-			lent.put(in.buf)
-			in.buf = lent.get(size)
+			codec.Return(in.buf)
+			in.buf = borrow(size)
 		}
 	case in.w < len(in.buf):
 	case in.r > 0:
 		in.w = copy(in.buf, in.unread())
 		in.r = 0
 	default:
-		grown := lent.get(max(size, 2*len(in.buf)))
+		grown := borrow(max(size, 2*len(in.buf)))
 		in.w = copy(grown, in.buf)
-		lent.put(in.buf)
+		codec.Return(in.buf)
 		in.buf = grown
 	}
 }
+
+// borrow returns a buffer of at least that size, and all of it. getHead is one for
+// those who take functions.
+func borrow(size int) []byte {
+	p := codec.Borrow(size)
+	return p[:cap(p)]
+}
+
+func getHead() []byte { return borrow(codec.Head) }
 
 // fill receives something, at least a byte.
 func (in *input) fill(size int) error {
@@ -86,12 +96,12 @@ func (in *input) fill(size int) error {
 func (in *input) waitFirst() error {
 	in.idle()
 	if in.late == nil || in.buf != nil || in.c.Unread() {
-		return in.fill(smallBuffer)
+		return in.fill(codec.Head)
 	}
 	if in.before != nil {
 		in.before()
 	}
-	buf, n, err := in.late.ReadLate(getSmall, putBack)
+	buf, n, err := in.late.ReadLate(getHead, codec.Return)
 	if n == 0 {
 		if err == nil {
 			err = io.ErrNoProgress
@@ -130,7 +140,7 @@ func (in *input) head(limit int, within time.Duration) ([]byte, error) {
 			_ = in.c.SetReadDeadline(time.Now().Add(within))
 		}
 		seen = in.w - in.r
-		if err := in.fill(smallBuffer); err != nil {
+		if err := in.fill(codec.Head); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -64,7 +65,7 @@ func (o *output) setBusy(busy bool) {
 // drop gives the buffer back, and what is in it up.
 func (o *output) drop() {
 	if o.buf != nil {
-		lent.put(o.buf)
+		codec.Return(o.buf)
 		o.buf = nil
 		o.held.Store(false)
 	}
@@ -81,7 +82,7 @@ func (o *output) take(from *output) {
 
 func (o *output) borrow() {
 	if o.buf == nil {
-		o.buf = lent.get(smallBuffer)[:0]
+		o.buf = codec.Borrow(codec.Head)
 		o.held.Store(true)
 	}
 }
@@ -98,7 +99,7 @@ func (o *output) fields(h *stack.Header, skip func(name string) bool) error {
 			continue
 		}
 		if !h.Parsed(i) && !writable(name, value) {
-			return fmt.Errorf("header %q cannot be written: %q", name, clip([]byte(value)))
+			return fmt.Errorf("header %q cannot be written: %s", name, codec.Quoted(value))
 		}
 		o.field(name, value)
 	}
@@ -113,14 +114,14 @@ func (o *output) field(name, value string) {
 }
 
 func writable(name, value string) bool {
-	return name != "" && all(name, tokenByte) && all(value, valueByte)
+	return name != "" && codec.All(name, codec.Token) && codec.All(value, codec.Value)
 }
 
 // frame appends the field that delimits a content of that size, unless the header
 // has it already, and begins to check the content against it. A header that says
 // otherwise, or twice, fails the message: it would be read in two ways.
 func (o *output) frame(h *stack.Header, size int64, known, always bool) error {
-	declared, err := declaredLength(h)
+	declared, err := codec.DeclaredLength(h)
 	switch {
 	case err != nil:
 		return err
@@ -140,23 +141,6 @@ func (o *output) frame(h *stack.Header, size int64, known, always bool) error {
 		o.text("\r\n")
 	}
 	return nil
-}
-
-// declaredLength returns what h says of the content's length, or -1 if nothing.
-func declaredLength(h *stack.Header) (int64, error) {
-	declared := int64(-1)
-	for i := range h.Len() {
-		name, value := h.At(i)
-		if name != "content-length" {
-			continue
-		}
-		n, ok := parseLength(value)
-		if !ok || declared >= 0 {
-			return 0, fmt.Errorf("content-length %s cannot be written", quoted(value))
-		}
-		declared = n
-	}
-	return declared, nil
 }
 
 // data appends a chunk of content, and writes when that is more than the buffer
@@ -198,7 +182,7 @@ func (o *output) bytes(p []byte) error {
 		o.buf = append(o.buf, p...)
 		return o.err
 	}
-	if len(o.buf) > 0 && room > 0 && len(p)-room > smallBuffer/2 {
+	if len(o.buf) > 0 && room > 0 && len(p)-room > codec.Head/2 {
 		o.buf = append(o.buf, p[:room]...)
 		p = p[room:]
 	}

@@ -28,9 +28,3 @@ type Params struct {
 	// Refused, if it is not nil, is told of each answer that Serve gives itself.
 	Refused func(*RequestError)
 }
-
-// Sizes of the buffers that connections borrow while there is something in them.
-const (
-	smallBuffer = 16 << 10  // holds nearly every head with a short content
-	largeBuffer = 128 << 10 // for long bodies: fewer reads and writes
-)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -63,7 +64,7 @@ func (p *parser) lines(b []byte, pos, limit int) error {
 // oneField finds the field in b[pos:end].
 func oneField(b []byte, pos, end int) (span, error) {
 	i := pos
-	for ; i < end && class[b[i]]&tokenByte != 0; i++ {
+	for ; i < end && codec.Token.Has(b[i]); i++ {
 		if c := b[i]; c >= 'A' && c <= 'Z' {
 			b[i] = c | 0x20
 		}
@@ -83,11 +84,11 @@ func oneField(b []byte, pos, end int) (span, error) {
 func badName(line []byte, name int) error {
 	switch {
 	case name == len(line):
-		return malformed("header line without a colon: %q", clip(line))
+		return malformed("header line without a colon: %s", codec.Quoted(line))
 	case name == 0 && isBlank(line[0]):
 		return malformed("folded header line")
 	default:
-		return malformed("invalid header name in %q", clip(line))
+		return malformed("invalid header name in %s", codec.Quoted(line))
 	}
 }
 
@@ -116,24 +117,12 @@ func visible(b []byte) bool {
 		w := binary.LittleEndian.Uint64(b)
 		del := w ^ 0x7f*ones
 		below := (w - 0x20*ones) &^ w & highs
-		if below|(del-ones)&^del&highs != 0 && !allBytes(b[:8], valueByte) {
+		if below|(del-ones)&^del&highs != 0 && !codec.All(b[:8], codec.Value) {
 			return false
 		}
 	}
-	return allBytes(b, valueByte)
+	return codec.All(b, codec.Value)
 }
-
-func allBytes(b []byte, kind byte) bool {
-	for _, c := range b {
-		if class[c]&kind == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// clip keeps an error's quotation of the wire short.
-func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 
 // fields adds the fields found in text, which is what lines was given.
 func (p *parser) fields(h *stack.Header, text string) {
@@ -164,17 +153,17 @@ func (p *parser) requestLine(line string, r *stack.Request) error {
 	method, rest, ok := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(rest, " ")
 	if !ok || !ok2 {
-		return malformed("request line of other than three parts: %q", clip([]byte(line)))
+		return malformed("request line of other than three parts: %s", codec.Quoted(line))
 	}
 	var err error
 	if r.Version, err = parseVersion(version); err != nil {
 		return err
 	}
-	if method == "" || !all(method, tokenByte) {
-		return malformed("invalid method %q", clip([]byte(method)))
+	if method == "" || !codec.All(method, codec.Token) {
+		return malformed("invalid method %s", codec.Quoted(method))
 	}
-	if target == "" || !all(target, targetByte) {
-		return malformed("invalid character in the target %q", clip([]byte(target)))
+	if target == "" || !codec.All(target, codec.Target) {
+		return malformed("invalid character in the target %s", codec.Quoted(target))
 	}
 	r.Method = method
 	return parseTarget(target, r)
@@ -187,10 +176,10 @@ func parseVersion(s string) (stack.Version, error) {
 	case "HTTP/1.0":
 		return stack.HTTP10, nil
 	}
-	if len(s) == 8 && strings.HasPrefix(s, "HTTP/") && s[6] == '.' && all(s[5:6]+s[7:], digitByte) && s[5] != '1' {
+	if len(s) == 8 && strings.HasPrefix(s, "HTTP/") && s[6] == '.' && codec.All(s[5:6]+s[7:], codec.Digit) && s[5] != '1' {
 		return 0, &malformation{505, "HTTP version " + s + " is not served here"}
 	}
-	return 0, malformed("invalid HTTP version %q", clip([]byte(s)))
+	return 0, malformed("invalid HTTP version %s", codec.Quoted(s))
 }
 
 // response reads the head b into r, whose Header is empty.
@@ -215,8 +204,8 @@ func (p *parser) response(b []byte, r *stack.Response, limit int) error {
 func statusLine(line string, r *stack.Response) error {
 	const status = len("HTTP/1.1 ")
 	const end = status + len("200")
-	if len(line) < end || line[status-1] != ' ' || !all(line[status:end], digitByte) || len(line) > end && line[end] != ' ' {
-		return malformed("invalid status line %q", clip([]byte(line)))
+	if len(line) < end || line[status-1] != ' ' || !codec.All(line[status:end], codec.Digit) || len(line) > end && line[end] != ' ' {
+		return malformed("invalid status line %s", codec.Quoted(line))
 	}
 	var err error
 	if r.Version, err = parseVersion(line[:status-1]); err != nil {
@@ -229,7 +218,7 @@ func statusLine(line string, r *stack.Response) error {
 	if len(line) > end {
 		r.Reason = line[end+1:]
 	}
-	if !all(r.Reason, valueByte) {
+	if !codec.All(r.Reason, codec.Value) {
 		return malformed("control character in the reason phrase")
 	}
 	return nil

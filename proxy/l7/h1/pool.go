@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -14,10 +14,10 @@ import (
 // uses meanwhile, and keeps the connections that are left clean. Requests for
 // different authorities, or in different forms, never share a connection.
 type Pool struct {
-	dial    stack.Dialer
-	params  *Params
-	changed func()
-	epoch   time.Time // from which its times count: to read such a clock costs half of time.Now
+	dial   stack.Dialer
+	params *Params
+	state  *codec.Dialling
+	epoch  time.Time // from which its times count: to read such a clock costs half of time.Now
 
 	mu       sync.Mutex
 	idle     map[poolKey]*[]*conn // the one used last is last
@@ -27,11 +27,7 @@ type Pool struct {
 	sweep    *time.Timer   // runs while there is one
 	keep     time.Duration // how long the server is thought to keep them
 	closed   bool
-	learned  time.Duration        // when that was
-	pauses   func() time.Duration // between failed dials; nil while dials succeed
-	trouble  atomic.Bool          // since a failed dial, until one succeeds
-	failing  atomic.Bool          // since a failed dial, until the pause is over
-	wake     *time.Timer
+	learned  time.Duration // when that was
 }
 
 type poolKey struct {
@@ -46,7 +42,10 @@ const maxKeys = 1024
 // are closed, and each of the others when its exchange is over. changed, which
 // may be nil, is called when what Ready reports may have changed.
 func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *Pool {
-	pool := &Pool{dial: dial, params: &p, changed: changed, epoch: time.Now(), keep: p.Idle, idle: make(map[poolKey]*[]*conn)}
+	pool := &Pool{
+		dial: dial, params: &p, state: codec.NewDialling(p.Backoff, changed), epoch: time.Now(),
+		keep: p.Idle, idle: make(map[poolKey]*[]*conn),
+	}
 	context.AfterFunc(ctx, pool.close)
 	return pool
 }
@@ -74,10 +73,10 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 	}
 	stack.Waiting(ctx)
 	nc, err := p.dial(ctx, stack.HTTP1Session)
-	p.dialled(ctx, err)
+	p.state.Dialled(ctx, err)
 	if err != nil && unsent != nil {
 		unsent.close()
-		return nil, &spent{err}
+		return nil, codec.Spent(err)
 	}
 	if err != nil {
 		return nil, err
@@ -95,43 +94,9 @@ func keyOf(r *stack.Request) (poolKey, bool) {
 // Ready reports whether it makes sense to call Do: not from a failed dial until
 // its pause is over. It costs one atomic load. A Pool that has yet to dial is
 // ready.
-func (p *Pool) Ready() bool { return !p.failing.Load() }
-
-// dialled notes how a dial went. One that its own request gave up says nothing
-// of the server.
-func (p *Pool) dialled(ctx context.Context, err error) {
-	if p.params.Backoff == nil || err == nil && !p.trouble.Load() || err != nil && ctx.Err() != nil {
-		return
-	}
-	p.mu.Lock()
-	p.trouble.Store(err != nil)
-	if err == nil {
-		p.pauses = nil
-		p.failing.Store(false)
-		stopTimer(p.wake)
-	} else if !p.failing.Load() && !p.closed {
-		if p.pauses == nil {
-			p.pauses = p.params.Backoff()
-		}
-		p.failing.Store(true)
-		p.wake = time.AfterFunc(p.pauses(), p.recover)
-	}
-	p.mu.Unlock()
-	p.tell()
-}
+func (p *Pool) Ready() bool { return p.state.Ready() }
 
 func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
-
-func (p *Pool) recover() {
-	p.failing.Store(false)
-	p.tell()
-}
-
-func (p *Pool) tell() {
-	if p.changed != nil {
-		p.changed()
-	}
-}
 
 // bucket returns where the connections for key are kept, or nil. Most Pools have
 // one key, and need not look for it. Callers hold mu.
@@ -271,18 +236,14 @@ func (p *Pool) close() {
 	p.closed = true
 	idle := p.idle
 	p.idle, p.count, p.lastUsed = nil, 0, nil
-	stopTimer(p.sweep)
-	stopTimer(p.wake)
+	if p.sweep != nil {
+		p.sweep.Stop()
+	}
 	p.mu.Unlock()
+	p.state.Close()
 	for _, kept := range idle {
 		for _, c := range *kept {
 			c.close()
 		}
-	}
-}
-
-func stopTimer(t *time.Timer) {
-	if t != nil {
-		t.Stop()
 	}
 }

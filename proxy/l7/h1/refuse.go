@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -49,7 +50,7 @@ func (s *server) linger() {
 		}
 		_ = s.c.SetReadDeadline(pause)
 		s.in.r = s.in.w
-		if s.in.fill(smallBuffer) != nil {
+		if s.in.fill(codec.Head) != nil {
 			return
 		}
 	}

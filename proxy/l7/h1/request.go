@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -32,8 +33,8 @@ func (c *conn) writeHead(r *stack.Request) error {
 // requestLine appends r's first line. What came by another version's parser, or
 // from a layer, is looked at again: it must not end its part early.
 func (o *output) requestLine(r *stack.Request) error {
-	if r.Method == "" || !all(r.Method, tokenByte) || !all(r.Scheme, tokenByte) || !all(r.Authority, targetByte) || !all(r.Path, targetByte) {
-		return fmt.Errorf("request line cannot be written: %s %s %s", quoted(r.Method), quoted(r.Authority), quoted(r.Path))
+	if r.Method == "" || !codec.All(r.Method, codec.Token) || !codec.All(r.Scheme, codec.Token) || !codec.All(r.Authority, codec.Target) || !codec.All(r.Path, codec.Target) {
+		return fmt.Errorf("request line cannot be written: %s %s %s", codec.Quoted(r.Method), codec.Quoted(r.Authority), codec.Quoted(r.Path))
 	}
 	o.text(r.Method)
 	o.text(" ")

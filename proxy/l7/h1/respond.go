@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -67,6 +68,9 @@ func saysClose(h *stack.Header) bool {
 	return last
 }
 
+// date is one for all connections: its text hangs on the time alone.
+var date codec.Date //nolint:gochecknoglobals // a cache of one value
+
 // writeHead appends resp's head.
 func (s *server) writeHead(resp *stack.Response) error {
 	o := &s.out
@@ -81,7 +85,7 @@ func (s *server) writeHead(resp *stack.Response) error {
 	}
 	if !resp.Header.Has("date") {
 		o.text("date: ")
-		o.text(s.date.now(time.Now()))
+		o.text(date.At(time.Now().Unix()))
 		o.text("\r\n")
 	}
 	if err := s.frameResponse(resp, version); err != nil {
@@ -179,7 +183,7 @@ func (s *server) drainRequest() {
 			b.finish(err)
 			return
 		}
-		if len(chunk) == 0 && s.in.fill(smallBuffer) != nil {
+		if len(chunk) == 0 && s.in.fill(codec.Head) != nil {
 			return
 		}
 	}
@@ -242,7 +246,7 @@ func (o *output) statusLine(v stack.Version, resp *stack.Response) {
 	o.buf = strconv.AppendInt(o.buf, int64(resp.Status), 10)
 	o.text(" ")
 	why := resp.Reason
-	if why == "" && resp.Version == 0 || !all(why, valueByte) {
+	if why == "" && resp.Version == 0 || !codec.All(why, codec.Value) {
 		why = Reason(resp.Status)
 	}
 	o.text(why)

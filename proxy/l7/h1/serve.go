@@ -49,7 +49,6 @@ type server struct {
 	req    stack.Request
 	x      *stack.Exchange
 	watch  watcher
-	date   dateLine
 
 	warm        func()                   // fetches s and c
 	interimFunc func(int, *stack.Header) // interim, as a value made once

@@ -1,6 +1,10 @@
 package h1
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+)
 
 // TestVisible: eight bytes at a time decide as one at a time does, wherever the
 // byte stands and whatever is around it.
@@ -14,7 +18,7 @@ func TestVisible(t *testing.T) {
 						b[i] = fill
 					}
 					b[at] = byte(c)
-					if got, want := visible(b), allBytes(b, valueByte); got != want {
+					if got, want := visible(b), codec.All(b, codec.Value); got != want {
 						t.Fatalf("%q: %t, want %t", b, got, want)
 					}
 				}

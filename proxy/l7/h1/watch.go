@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 )
 
 // A watcher sees that a client leaves while its request is in hand, and ends the
@@ -74,7 +76,7 @@ func (w *watcher) look() {
 // receive receives ahead until the server's goroutine interrupts it.
 func (w *watcher) receive() {
 	in := &w.s.in
-	for in.w-in.r < smallBuffer/2 { // the client may send its next requests
+	for in.w-in.r < codec.Head/2 { // the client may send its next requests
 		if err := in.waitFirst(); err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				w.s.closeAfter() // what else it has sent is not answered

@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -31,6 +32,7 @@ func BenchmarkRelay(b *testing.B) {
 }
 
 func get(b *testing.B, p *h2.Pool, r *stack.Request) {
+	b.Helper()
 	r.Reset()
 	r.Version, r.Method, r.Scheme, r.Authority, r.Path, r.Body = stack.HTTP2, "GET", "http", "app.test", "/s", stack.Empty()
 	r.Header.Add("user-agent", "bench")
@@ -42,7 +44,7 @@ func get(b *testing.B, p *h2.Pool, r *stack.Request) {
 	for err == nil {
 		_, err = resp.Body.Next(context.Background())
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		b.Error(err)
 	}
 	resp.Body.Close(nil)

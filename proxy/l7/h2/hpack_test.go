@@ -51,6 +51,7 @@ func TestHPACKAgainstAnother(t *testing.T) {
 }
 
 func againstAnother(t *testing.T, size uint32, random *rand.Rand) {
+	t.Helper()
 	enc := newEncoder()
 	var seen []string
 	theirs := hpack.NewDecoder(4096, func(f hpack.HeaderField) { seen = append(seen, f.Name, f.Value) })

@@ -165,6 +165,7 @@ type goneAway struct {
 }
 
 func newPeer(tb testing.TB, nc net.Conn) *peer {
+	tb.Helper()
 	p := &peer{
 		t: tb, script: newScript(), nc: nc, settings: map[http2.SettingID]uint32{},
 		heads: map[uint32][]string{}, fields: map[uint32]hpackBlock{}, content: map[uint32]string{}, size: map[uint32]int{},

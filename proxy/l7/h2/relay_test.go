@@ -31,11 +31,11 @@ func params(change ...func(*h2.Params)) h2.Params {
 }
 
 // serve listens on loopback, and serves what comes with svc until the test is over.
-func serve(t testing.TB, svc stack.Service, p h2.Params) string {
-	t.Helper()
+func serve(tb testing.TB, svc stack.Service, p h2.Params) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -47,13 +47,13 @@ func serve(t testing.TB, svc stack.Service, p h2.Params) string {
 			}
 			c, err := l4.NewConn(nc.(*net.TCPConn))
 			if err != nil {
-				t.Error(err)
+				tb.Error(err)
 				return
 			}
 			all.Go(func() { _ = h2.Serve(ctx, &stack.Conn{Conn: c}, svc, p) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		l.Close()
 		cancel()
 		all.Wait()
@@ -62,18 +62,19 @@ func serve(t testing.TB, svc stack.Service, p h2.Params) string {
 }
 
 // pool returns a Pool of connections to addr, which ends with the test.
-func pool(t testing.TB, addr string, p h2.Params) *h2.Pool {
+func pool(tb testing.TB, addr string, p h2.Params) *h2.Pool {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return h2.NewPool(ctx, l4.Dial(l4.DialConfig{AllowLoopback: true, Timeout: time.Second}, netip.MustParseAddrPort(addr)), p, nil)
 }
 
 // origin is net/http's server of HTTP/2 in the clear.
-func origin(t testing.TB, h http.HandlerFunc) string {
-	t.Helper()
+func origin(tb testing.TB, h http.HandlerFunc) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
 	s.Protocols.SetUnencryptedHTTP2(true)
@@ -82,7 +83,7 @@ func origin(t testing.TB, h http.HandlerFunc) string {
 		defer close(done)
 		_ = s.Serve(l)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Close()
 		<-done
 	})
@@ -90,10 +91,11 @@ func origin(t testing.TB, h http.HandlerFunc) string {
 }
 
 // client is net/http's client of HTTP/2 in the clear.
-func client(t testing.TB) *http.Client {
+func client(tb testing.TB) *http.Client {
+	tb.Helper()
 	tr := &http.Transport{Protocols: new(http.Protocols)}
 	tr.Protocols.SetUnencryptedHTTP2(true)
-	t.Cleanup(tr.CloseIdleConnections)
+	tb.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
 }
 
@@ -127,6 +129,7 @@ func TestRelay(t *testing.T) {
 }
 
 func exchange(t *testing.T, c *http.Client, at string, body []byte) {
+	t.Helper()
 	r, err := http.NewRequest("POST", "http://"+at+"/x?y=1", io.MultiReader(bytes.NewReader(body)))
 	if err != nil {
 		t.Error(err)
