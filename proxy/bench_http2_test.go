@@ -19,7 +19,12 @@ import (
 // allocates is the codec's own, which is little.
 func serveHTTP2(tb testing.TB, svc stack.Service) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveHTTP2At(tb, "127.0.0.1:0", svc)
+}
+
+func serveHTTP2At(tb testing.TB, addr string, svc stack.Service) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -26,8 +26,8 @@ func (t *envTable) queues(c *Config) {
 	t.section("Queues and load", linkerd)
 	const waiting = "that may wait for a destination without a ready endpoint; 0 for none. If set, it wins over a policy's"
 	const failFast = "without a ready endpoint until those that wait are refused, and others at once"
-	t.count(&c.Inbound.HTTPQueue.Capacity, "INBOUND_HTTP_QUEUE_CAPACITY", "10000", "requests", "that may wait for the application").notYet()
-	t.duration(&c.Inbound.HTTPQueue.FailFast, "INBOUND_HTTP_FAILFAST_TIMEOUT", "1s", "for the application to be reachable until requests that wait for it are refused").notYet()
+	t.count(&c.Inbound.HTTPQueue.Capacity, "INBOUND_HTTP_QUEUE_CAPACITY", "10000", "requests", "that may wait for an application that speaks HTTP/2 and cannot be reached; 0 for none")
+	t.duration(&c.Inbound.HTTPQueue.FailFast, "INBOUND_HTTP_FAILFAST_TIMEOUT", "1s", "without a connection to an application that speaks HTTP/2 until requests that wait for it are refused, and others at once")
 	t.count(&c.Outbound.TCPQueue.Capacity, "OUTBOUND_TCP_QUEUE_CAPACITY", "10000", "opaque connections", waiting)
 	t.duration(&c.Outbound.TCPQueue.FailFast, "OUTBOUND_TCP_FAILFAST_TIMEOUT", "3s", failFast+", of opaque connections")
 	t.count(&c.Outbound.HTTPQueue.Capacity, "OUTBOUND_HTTP_QUEUE_CAPACITY", "10000", "requests", waiting)

@@ -52,6 +52,9 @@ var answers = []answered{
 	{balance.ErrFailFast, 504, stack.GRPCDeadlineExceeded, true, "failfast"},
 	{balance.ErrUnavailable, 503, stack.GRPCUnavailable, true, "failfast"},
 	{balance.ErrQueueFull, 503, stack.GRPCUnavailable, true, "loadshed"},
+	{h2.ErrFailFast, 504, stack.GRPCDeadlineExceeded, true, "failfast"}, // as balance's; above the dials that they go with
+	{h2.ErrUnavailable, 503, stack.GRPCUnavailable, true, "failfast"},
+	{h2.ErrQueueFull, 503, stack.GRPCUnavailable, true, "loadshed"},
 	{l7.ErrShed, 503, stack.GRPCUnavailable, true, "loadshed"},
 	{l7.ErrIdentity, 502, stack.GRPCUnavailable, true, "identity required"},
 	{errRefusal, 502, stack.GRPCUnavailable, true, "unexpected"},

@@ -36,6 +36,9 @@ func TestAnswersOfGRPC(t *testing.T) {
 	}{
 		{balance.ErrFailFast, 504, "4", true},
 		{balance.ErrUnavailable, 503, "14", true},
+		{fmt.Errorf("%w: %w", h2.ErrFailFast, syscall.ECONNREFUSED), 504, "4", true},
+		{fmt.Errorf("%w: %w", h2.ErrUnavailable, l4.ErrConnectTimeout), 503, "14", true},
+		{fmt.Errorf("%w: %w", h2.ErrQueueFull, l4.ErrConnectTimeout), 503, "14", true},
 		{l7.ErrShed, 503, "14", true},
 		{l7.ErrIdentity, 502, "14", true},
 		{profiles.ErrNoRoute, 404, "5", false},

@@ -16,7 +16,7 @@ import (
 
 // TestPairBodies echoes bodies of all sizes through two proxies, by length and in
 // chunks, with trailers: what comes back is what was sent.
-func TestPairBodies(t *testing.T) { bothWays(t, testPairBodies) }
+func TestPairBodies(t *testing.T) { eachWay(t, testPairBodies) }
 
 func testPairBodies(t *testing.T, start func(testing.TB, string) *pair) {
 	t.Helper()
@@ -79,7 +79,7 @@ func (r unevenReader) Read(b []byte) (int, error) { return r.r.Read(b[:1+rand.In
 
 // TestPairExpect has a client that waits for 100 (Continue) before it sends its
 // content.
-func TestPairExpect(t *testing.T) { bothWays(t, testPairExpect) }
+func TestPairExpect(t *testing.T) { eachWay(t, testPairExpect) }
 
 func testPairExpect(t *testing.T, start func(testing.TB, string) *pair) {
 	t.Helper()
@@ -114,7 +114,7 @@ func dial(tb testing.TB, addr string) *net.TCPConn {
 
 // TestPairTunnels makes tunnels by both of HTTP/1's ways: bytes go both ways, and
 // either side may end first.
-func TestPairTunnels(t *testing.T) { bothWays(t, testPairTunnels) }
+func TestPairTunnels(t *testing.T) { eachWay(t, testPairTunnels) }
 
 func testPairTunnels(t *testing.T, start func(testing.TB, string) *pair) {
 	t.Helper()

@@ -157,6 +157,9 @@ func (p *Proxy) h2Client(d *Direction) func(discover.HTTP2Params) h2.Params {
 	base.KeepAliveInterval, base.KeepAliveTimeout, base.KeepAliveWhileIdle = 0, 0, false
 	base.Leaving = nil
 	base.Backoff = pauses(d.Connect.Backoff)
+	if d == &p.Config.Inbound { // outbound requests wait in a balancer's queue, for any endpoint
+		base.Patience = h2.Patience{Time: d.HTTPQueue.FailFast, Requests: d.HTTPQueue.Capacity}
+	}
 	return func(e discover.HTTP2Params) h2.Params {
 		own := base
 		own.StreamWindow = cmp.Or(e.StreamWindow, base.StreamWindow)

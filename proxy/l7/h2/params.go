@@ -29,6 +29,9 @@ type Params struct {
 	// Backoff returns a new sequence of pauses between failed dials.
 	Backoff func() func() time.Duration
 
+	// Patience is a Pool's with servers that may not listen yet. It needs Backoff.
+	Patience Patience
+
 	// Scheduler is shared by the connections of one process, so that what is
 	// written together leaves together. It must not be nil.
 	Scheduler *Scheduler

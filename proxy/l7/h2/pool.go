@@ -30,12 +30,6 @@ type Pool struct {
 	closed  bool
 }
 
-// A dialing is one attempt that all who need it share.
-type dialing struct {
-	done chan struct{}
-	err  error
-}
-
 // maxConns bounds a Pool's connections; beyond it requests wait for room.
 const maxConns = 256
 
@@ -43,7 +37,13 @@ const maxConns = 256
 // more requests, and each is closed when its last is over. changed, which may be
 // nil, is called when what Ready reports may have changed.
 func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *Pool {
-	pool := &Pool{dial: dial, params: p, ctx: ctx, state: codec.NewDialling(p.Backoff, changed), news: make(chan struct{})}
+	pool := &Pool{dial: dial, params: p, ctx: ctx, news: make(chan struct{})}
+	pool.state = codec.NewDialling(p.Backoff, func() {
+		pool.resume()
+		if changed != nil {
+			changed()
+		}
+	})
 	pool.conns.Store(&[]*client{})
 	context.AfterFunc(ctx, pool.close)
 	return pool
@@ -113,35 +113,56 @@ func (p *Pool) begin(ctx context.Context, o *outgoing) (*clientStream, error) {
 // more waits until there may be room for another stream.
 func (p *Pool) more(ctx context.Context) error {
 	stack.Waiting(ctx)
-	p.waiting.Add(1)
+	others := int(p.waiting.Add(1)) - 1
 	defer p.waiting.Add(-1)
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return fmt.Errorf("%w: %w", stack.ErrUnsent, errDrained)
-	}
-	news := p.news
-	conns := *p.conns.Load()
-	room, settled := look(conns)
-	if !room && settled && p.dialing == nil && len(conns) < maxConns {
-		p.startDial()
-	}
-	d := p.dialing
-	p.mu.Unlock()
-	switch {
-	case room:
-		return nil
-	case d == nil:
-		d = &dialing{} // whose end nobody waits for
+	w, err := p.wait(others)
+	if err != nil || w.d == nil {
+		return err
 	}
 	select {
-	case <-d.done:
-		return d.err
-	case <-news:
+	case <-w.d.done:
+		return w.d.err
+	case <-w.late:
+		return w.d.why
+	case <-w.news:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// A wait is what a request waits for, beside the end of its own.
+type wait struct {
+	d          *dialing // nil if there is room
+	late, news chan struct{}
+}
+
+// wait returns what is to be waited for, and has another connection opened if that
+// makes room.
+func (p *Pool) wait(others int) (wait, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return wait{}, fmt.Errorf("%w: %w", stack.ErrUnsent, errDrained)
+	}
+	conns := *p.conns.Load()
+	room, settled := look(conns)
+	if room {
+		return wait{}, nil
+	}
+	if settled && p.dialing == nil && len(conns) < maxConns {
+		p.startDial()
+	}
+	d := p.dialing
+	if d == nil {
+		return wait{d: &dialing{}, news: p.news}, nil // whose end nobody waits for
+	}
+	if len(conns) == 0 {
+		if err := p.expect(d, others); err != nil {
+			return wait{}, err
+		}
+	}
+	return wait{d, d.late, p.news}, nil
 }
 
 // look reports whether there is room for a stream, and whether every connection
@@ -162,18 +183,21 @@ func look(conns []*client) (room, settled bool) {
 func (p *Pool) startDial() {
 	d := &dialing{done: make(chan struct{})}
 	p.dialing = d
-	go func() {
-		nc, err := p.dial(p.ctx, stack.HTTP2Session)
-		p.state.Dialled(p.ctx, err)
-		d.err = err
-		if err == nil {
-			p.add(nc)
-		}
-		p.mu.Lock()
-		p.dialing = nil
-		p.mu.Unlock()
-		close(d.done)
-	}()
+	go p.try(d)
+}
+
+// try dials once. Unless that has failed, and another dial is to follow, it ends d.
+func (p *Pool) try(d *dialing) {
+	nc, err := p.dial(p.ctx, stack.HTTP2Session)
+	p.state.Dialled(p.ctx, err)
+	if err == nil {
+		p.add(nc)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil || !p.failed(d, err) {
+		p.settle(err)
+	}
 }
 
 // add takes a new connection into use.
@@ -218,6 +242,9 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	conns := *p.conns.Load()
+	if p.dialing != nil && p.dialing.paused {
+		p.settle(fmt.Errorf("%w: %w", stack.ErrUnsent, errDrained))
+	}
 	p.mu.Unlock()
 	for _, cl := range conns {
 		cl.conn.mu.Lock()

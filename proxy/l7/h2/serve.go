@@ -111,7 +111,7 @@ func (s *server) why(err error) error {
 		return err
 	case errors.Is(err, io.EOF) && idle && !c.block.open:
 		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded) && idle && s.drained == leaving:
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.in.stopped.Load(): // the work of a stream that is over may run on
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &connError{stack.SettingsTimeout, "header block did not come in time"}
