@@ -15,7 +15,7 @@ import (
 type slowEnd struct{ stack.Body }
 
 func (b slowEnd) Close(err error) error {
-	time.Sleep(time.Second)
+	elapse(time.Second)
 	return b.Body.Close(err)
 }
 

@@ -111,7 +111,7 @@ func TestPatienceOfRequests(t *testing.T) {
 		t.Helper()
 		time.AfterFunc(100*time.Millisecond-1, func() { s.listens.Store(true) })
 		early := begin(t.Context(), pl)
-		time.Sleep(50 * time.Millisecond)
+		elapse(50 * time.Millisecond)
 		begin(t.Context(), pl).want(t, nil, 50*time.Millisecond)
 		early.want(t, nil, 100*time.Millisecond)
 		if n := s.dials.Load(); n != 2 {
@@ -126,19 +126,19 @@ func TestPatienceEnds(t *testing.T) {
 	patient(t, func(t *testing.T, s *lateServer, pl *h2.Pool, _ func()) {
 		t.Helper()
 		first := begin(t.Context(), pl)
-		time.Sleep(400 * time.Millisecond)
+		elapse(400 * time.Millisecond)
 		second := begin(t.Context(), pl)
 		first.want(t, h2.ErrFailFast, time.Second)
 		second.want(t, h2.ErrFailFast, 600*time.Millisecond)
 		for range 2 {
 			begin(t.Context(), pl).want(t, h2.ErrUnavailable, 0)
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		if !errors.Is(first.err, syscall.ECONNREFUSED) || !strings.Contains(first.err.Error(), "connection refused") {
 			t.Errorf("%v does not say why", first.err)
 		}
 		s.listens.Store(true)
-		time.Sleep(time.Second) // the dials were at 0, 100, 300, 700, 1500 and 3100 ms
+		elapse(time.Second) // the dials were at 0, 100, 300, 700, 1500 and 3100 ms
 		if n := s.dials.Load(); n != 6 {
 			t.Errorf("%d dials, want 6", n)
 		}
@@ -166,7 +166,7 @@ func TestPatienceIsBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		last := begin(t.Context(), pl) // in its place
-		time.Sleep(time.Millisecond)
+		elapse(time.Millisecond)
 		end()
 		stay[0].want(t, stack.ErrUnsent, time.Millisecond)
 		stay[1].want(t, stack.ErrUnsent, time.Millisecond)
@@ -202,7 +202,7 @@ func TestNoPatience(t *testing.T) {
 			p.Backoff = func() func() time.Duration { return func() time.Duration { return time.Second } }
 		}), nil)
 		begin(t.Context(), pl).want(t, syscall.ECONNREFUSED, 0)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if n := s.dials.Load(); n != 1 {
 			t.Errorf("%d dials", n)
 		}

@@ -540,3 +540,6 @@ func ask(ctx context.Context, pl *h2.Pool, method, path string) (*stack.Response
 }
 
 func dialRaw(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
+
+// elapse lets time pass that is the test's own (testing/synctest).
+func elapse(d time.Duration) { <-time.NewTimer(d).C }
