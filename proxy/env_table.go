@@ -130,8 +130,8 @@ func (t *envTable) boolean(into *bool, name, def, meaning string) *envVar {
 	return bind(t, "bool", parseBool, into, name, def, meaning)
 }
 
-func (t *envTable) count(into *int, name, def, unit, meaning string) *envVar {
-	return bind(t, "integer", parseCount, into, name, def, meaning).in(unit)
+func (t *envTable) count(into *int, name, def, unit, meaning string) {
+	bind(t, "integer", parseCount, into, name, def, meaning).in(unit)
 }
 
 func (t *envTable) uint32(into *uint32, name, def, unit, meaning string) {
