@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,20 +14,21 @@ import (
 // waited for.
 type pump struct {
 	st     *clientStream
-	x      *stack.Exchange // ends with the pump's use; Next waits by it
-	done   chan struct{}
+	x      stack.Exchange // ends with the pump's use; Next waits by it
+	done   sync.WaitGroup
 	pulled bool // something was taken beyond what was at hand; read once done, or over
 	over   bool // all is sent; guarded by the connection's mu
 }
 
 func (st *clientStream) startPump() {
-	st.pump = &pump{st: st, x: &stack.Exchange{}, done: make(chan struct{})}
+	st.pump = &pump{st: st}
+	st.pump.done.Add(1)
 	st.c.sched.start(st.pump)
 }
 
 // run implements job.
 func (p *pump) run() {
-	defer close(p.done)
+	defer p.done.Done()
 	st := p.st
 	err := p.await()
 	if err == nil {
@@ -60,11 +62,11 @@ func (p *pump) release() {
 func (p *pump) copy() error {
 	s := &p.st.send
 	for {
-		if err := s.pushAll(p.x); err != nil || s.end {
+		if err := s.pushAll(&p.x); err != nil || s.end {
 			return err
 		}
 		p.pulled = true
-		if err := s.pull(p.x); err != nil {
+		if err := s.pull(&p.x); err != nil {
 			return err
 		}
 	}
@@ -81,6 +83,8 @@ func (p *pump) await() error {
 	var late atomic.Bool
 	t := time.AfterFunc(c.params.Continue, func() {
 		late.Store(true)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		st.wr.wake()
 	})
 	defer t.Stop()
@@ -95,7 +99,10 @@ var errStopped = errors.New("content is not needed any more")
 // the content.
 func (p *pump) stop() (pulled bool) {
 	p.x.End(errStopped)
+	c := p.st.c
+	c.mu.Lock()
 	p.st.wr.wake()
-	<-p.done
+	c.mu.Unlock()
+	p.done.Wait()
 	return p.pulled
 }

@@ -54,7 +54,7 @@ type role interface {
 	news(lost error)
 }
 
-func newStream(r role) stream { return stream{role: r, rd: newWaiter(), wr: newWaiter()} }
+func newStream(r role) stream { return stream{role: r, rd: newWaiter()} }
 
 // start makes st the stream of that number. The caller holds mu.
 func (st *stream) start(c *conn, id uint32) {

@@ -10,12 +10,16 @@ import (
 
 // A waiter is where one goroutine waits for news of its stream. A wake that comes
 // when nobody waits is not lost; many count as one. Whoever is woken looks for
-// itself whether there is what it has waited for.
+// itself whether there is what it has waited for. A zero waiter is made one when it is
+// first waited on, and woken under its connection's mu only.
 type waiter struct{ news chan struct{} }
 
 func newWaiter() waiter { return waiter{make(chan struct{}, 1)} }
 
 func (w waiter) wake() {
+	if w.news == nil { // nobody has waited here yet
+		return
+	}
 	select {
 	case w.news <- struct{}{}:
 	default:
@@ -30,6 +34,9 @@ func (w waiter) Interrupt() { w.wake() }
 func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
 	if ready() {
 		return nil
+	}
+	if w.news == nil {
+		*w = newWaiter()
 	}
 	c.mu.Unlock()
 	watch := stack.WatchFor(ctx, w)
