@@ -244,7 +244,7 @@ func (o *outgoing) failed(err error) error {
 	case o.over:
 		o.r.Body = stack.Bytes(bytes.Clone(o.kept))
 	case o.send.spent:
-		err = &spent{err}
+		err = codec.Spent(err)
 	}
 	o.done()
 	return err
@@ -255,7 +255,7 @@ func (o *outgoing) prepare(ctx context.Context, r *stack.Request) error {
 	if err := checkHead(r); err != nil {
 		return err
 	}
-	length, err := declared(&r.Header)
+	length, err := codec.DeclaredLength(&r.Header)
 	if err != nil {
 		return err
 	}

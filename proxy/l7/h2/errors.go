@@ -62,17 +62,3 @@ func codeOf(cause error, other stack.ErrCode) stack.ErrCode {
 		return other
 	}
 }
-
-// A spent error is one whose request is not to be sent again, although its cause
-// may say that no peer has seen it: something of its body is gone.
-type spent struct{ cause error }
-
-func (e *spent) Error() string { return e.cause.Error() }
-
-// Is hides stack.ErrUnsent, and nothing else.
-func (e *spent) Is(target error) bool {
-	return target != stack.ErrUnsent && errors.Is(e.cause, target)
-}
-
-// As finds what is in the cause.
-func (e *spent) As(target any) bool { return errors.As(e.cause, target) }

@@ -197,13 +197,7 @@ func trailerSkips(name, _ string) bool { return forbiddenTrailer(name) }
 
 // ofHop reports whether a field is of one hop alone, which HTTP/2 has no use for.
 func ofHop(name, value string) bool {
-	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings":
-		return true
-	case "te":
-		return value != "trailers"
-	}
-	return false
+	return codec.OfOneHop(name) || name == "te" && value != "trailers"
 }
 
 // checkFields looks at what came from a layer, or by another version's parser.
@@ -214,21 +208,4 @@ func checkFields(h *stack.Header) error {
 		}
 	}
 	return nil
-}
-
-// declared returns the content-length in h, or -1.
-func declared(h *stack.Header) (int64, error) {
-	length := int64(-1)
-	for i := range h.Len() {
-		name, value := h.At(i)
-		if name != "content-length" {
-			continue
-		}
-		n, ok := codec.ParseLength(value)
-		if !ok || length >= 0 {
-			return 0, fmt.Errorf("content-length %s cannot be written", codec.Quoted(value))
-		}
-		length = n
-	}
-	return length, nil
 }

@@ -85,7 +85,7 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 			return resp, nil
 		}
 		if pulled := st.end(err); pulled {
-			return nil, &spent{err}
+			return nil, codec.Spent(err)
 		}
 		if !errors.Is(err, stack.ErrUnsent) || tries == maxTries {
 			return nil, o.failed(err)

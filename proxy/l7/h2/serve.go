@@ -371,7 +371,7 @@ func (st *serverStream) respond(resp *stack.Response) error {
 }
 
 func (st *serverStream) sendResponse(resp *stack.Response) error {
-	length, err := declared(&resp.Header)
+	length, err := codec.DeclaredLength(&resp.Header)
 	if err == nil {
 		err = checkFields(&resp.Header)
 	}
