@@ -470,33 +470,18 @@ type hostileServer struct {
 // nth counts from 1. The peer has sent nothing yet, and has read the preface.
 func answers(tb testing.TB, f func(p *peer, nth int)) *hostileServer {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s := &hostileServer{addr: l.Addr().(*net.TCPAddr).AddrPort()}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.conns++
-			nth := s.conns
-			s.mu.Unlock()
-			p := newPeer(tb, nc)
-			all.Go(func() {
-				defer nc.Close()
-				_, _ = io.ReadFull(nc, make([]byte, len(http2.ClientPreface)))
-				f(p, nth)
-			})
+	s := &hostileServer{}
+	s.addr = listen(tb, func() {}, func(nc net.Conn) func() {
+		s.mu.Lock()
+		s.conns++
+		nth := s.conns
+		s.mu.Unlock()
+		p := newPeer(tb, nc)
+		return func() {
+			defer nc.Close()
+			_, _ = io.ReadFull(nc, make([]byte, len(http2.ClientPreface)))
+			f(p, nth)
 		}
-	})
-	tb.Cleanup(func() {
-		l.Close()
-		all.Wait()
 	})
 	return s
 }

@@ -30,14 +30,15 @@ func params(change ...func(*h2.Params)) h2.Params {
 	return p
 }
 
-// serve listens on loopback, and serves what comes with svc until the test is over.
-func serve(tb testing.TB, svc stack.Service, p h2.Params) string {
+// listen gives the connections to accept, one after the other, and calls what it
+// returns for each in a goroutine of its own. When the test is over it ends, calls
+// end, and waits for them.
+func listen(tb testing.TB, end func(), accept func(net.Conn) (handle func())) netip.AddrPort {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -45,20 +46,29 @@ func serve(tb testing.TB, svc stack.Service, p h2.Params) string {
 			if err != nil {
 				return
 			}
-			c, err := l4.NewConn(nc.(*net.TCPConn))
-			if err != nil {
-				tb.Error(err)
-				return
-			}
-			all.Go(func() { _ = h2.Serve(ctx, &stack.Conn{Conn: c}, svc, p) })
+			all.Go(accept(nc))
 		}
 	})
 	tb.Cleanup(func() {
 		l.Close()
-		cancel()
+		end()
 		all.Wait()
 	})
-	return l.Addr().String()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// serve listens on loopback, and serves what comes with svc until the test is over.
+func serve(tb testing.TB, svc stack.Service, p h2.Params) string {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	return listen(tb, cancel, func(nc net.Conn) func() {
+		c, err := l4.NewConn(nc.(*net.TCPConn))
+		if err != nil {
+			tb.Error(err)
+			return func() {}
+		}
+		return func() { _ = h2.Serve(ctx, &stack.Conn{Conn: c}, svc, p) }
+	}).String()
 }
 
 // pool returns a Pool of connections to addr, which ends with the test.
