@@ -296,7 +296,13 @@ func (f *frames) head(id uint32, end bool, fields ...string) {
 	for i := 0; i+1 < len(fields); i += 2 {
 		_ = f.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
-	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: f.buf.Bytes(), EndHeaders: true, EndStream: end})
+	most := min(f.buf.Len(), 16<<10)
+	first := f.buf.Next(most)
+	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndHeaders: f.buf.Len() == 0, EndStream: end})
+	for f.buf.Len() > 0 {
+		piece := f.buf.Next(16 << 10)
+		_ = f.WriteContinuation(id, f.buf.Len() == 0, piece)
+	}
 }
 
 // next receives a frame, and answers what needs one.
