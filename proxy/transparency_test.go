@@ -296,7 +296,13 @@ func (f *frames) head(id uint32, end bool, fields ...string) {
 	for i := 0; i+1 < len(fields); i += 2 {
 		_ = f.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
-	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: f.buf.Bytes(), EndHeaders: true, EndStream: end})
+	most := min(f.buf.Len(), 16<<10)
+	first := f.buf.Next(most)
+	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndHeaders: f.buf.Len() == 0, EndStream: end})
+	for f.buf.Len() > 0 {
+		piece := f.buf.Next(16 << 10)
+		_ = f.WriteContinuation(id, f.buf.Len() == 0, piece)
+	}
 }
 
 // next receives a frame, and answers what needs one.
@@ -574,4 +580,29 @@ func TestShutdown_h2_exercise_goaways_connections(t *testing.T) {
 		}
 		wantOver(t, over, 10*time.Second)
 	})
+}
+
+// TestOutboundEndpointDown2: a request of HTTP/2 goes to an endpoint that is there. If
+// there is none the first is told why; the next waits in the balancer's queue, until
+// fail-fast; and those after it do not.
+func TestOutboundEndpointDown2(t *testing.T) {
+	pauses := []string{"LINKERD2_PROXY_OUTBOUND_CONNECT_EXP_BACKOFF_MIN=10s", "LINKERD2_PROXY_OUTBOUND_CONNECT_EXP_BACKOFF_MAX=20s"}
+	c := startController(t, meshYAML(serviceYAML(webHost, false, freeAddr(t), serveHTTP2(t, found))))
+	some := client2(t, startNamed(t, c.addr, pauses...))
+	for range 20 {
+		if got, err := ask2(t, some, "GET", "/", nil); err != nil || got.status != 200 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	c = startController(t, meshYAML(serviceYAML(webHost, false, freeAddr(t))))
+	addr := startNamed(t, c.addr, append(pauses, "LINKERD2_PROXY_OUTBOUND_HTTP_FAILFAST_TIMEOUT=100ms")...)
+	for _, want := range []struct {
+		status int
+		cause  string
+	}{{502, "connection refused"}, {504, "no endpoint became ready in time"}, {503, "failing fast"}, {503, "failing fast"}} {
+		got, err := ask2(t, client2(t, addr), "GET", "/", nil)
+		if err != nil || got.status != want.status || !strings.Contains(got.cause(), want.cause) {
+			t.Errorf("%+v, %v; want %d, %s", got, err, want.status, want.cause)
+		}
+	}
 }

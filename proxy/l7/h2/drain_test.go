@@ -11,11 +11,15 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
-// A slowEnd is a body whose release takes a second.
-type slowEnd struct{ stack.Body }
+// A slowEnd is a body that takes its time to be released.
+type slowEnd struct {
+	stack.Body
+
+	wait func()
+}
 
 func (b slowEnd) Close(err error) error {
-	elapse(time.Second)
+	b.wait()
 	return b.Body.Close(err)
 }
 
@@ -24,7 +28,7 @@ func (b slowEnd) Close(err error) error {
 func TestDrainBehindTheLastAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := func(context.Context, *stack.Request) (*stack.Response, error) {
-			return &stack.Response{Status: 200, Body: slowEnd{stack.Empty()}}, nil
+			return &stack.Response{Status: 200, Body: slowEnd{stack.Empty(), func() { time.Sleep(time.Second) }}}, nil
 		}
 		near, far := net.Pipe()
 		ctx, cancel := context.WithCancel(context.Background())

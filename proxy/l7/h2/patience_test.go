@@ -55,25 +55,26 @@ func (s *lateServer) leave() {
 	}
 }
 
-// patient runs a test with a Pool that waits for a second, for three requests, and
-// pauses 100 ms between dials, and then always twice as long.
-func patient(t *testing.T, test func(*testing.T, *lateServer, *h2.Pool, func())) {
+// patient returns a Pool that waits for a second, for three requests, and pauses
+// 100 ms between dials, and then always twice as long. It is called within
+// synctest.Test.
+func patient(t *testing.T) (s *lateServer, pl *h2.Pool, end func()) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := &lateServer{}
-		ctx, cancel := context.WithCancel(context.Background())
-		pl := h2.NewPool(ctx, s.dial, params(func(p *h2.Params) {
-			p.Patience = h2.Patience{Time: time.Second, Requests: 3}
-			p.Backoff = func() func() time.Duration {
-				pause := 50 * time.Millisecond
-				return func() time.Duration { pause *= 2; return pause }
-			}
-		}), nil)
-		test(t, s, pl, cancel)
+	s = &lateServer{}
+	ctx, cancel := context.WithCancel(context.Background())
+	pl = h2.NewPool(ctx, s.dial, params(func(p *h2.Params) {
+		p.Patience = h2.Patience{Time: time.Second, Requests: 3}
+		p.Backoff = func() func() time.Duration {
+			pause := 50 * time.Millisecond
+			return func() time.Duration { pause *= 2; return pause }
+		}
+	}), nil)
+	t.Cleanup(func() {
 		cancel()
 		s.leave()
 		s.conns.Wait()
 	})
+	return s, pl, cancel
 }
 
 // An asked is a request under way.
@@ -107,8 +108,8 @@ func (a *asked) want(t *testing.T, err error, took time.Duration) {
 }
 
 func TestPatienceOfRequests(t *testing.T) {
-	patient(t, func(t *testing.T, s *lateServer, pl *h2.Pool, _ func()) {
-		t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s, pl, _ := patient(t)
 		time.AfterFunc(100*time.Millisecond-1, func() { s.listens.Store(true) })
 		early := begin(t.Context(), pl)
 		elapse(50 * time.Millisecond)
@@ -123,8 +124,8 @@ func TestPatienceOfRequests(t *testing.T) {
 // TestPatienceEnds: those who wait share one second, those who come after have none,
 // and the dials go on for all who come once there is a connection.
 func TestPatienceEnds(t *testing.T) {
-	patient(t, func(t *testing.T, s *lateServer, pl *h2.Pool, _ func()) {
-		t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s, pl, _ := patient(t)
 		first := begin(t.Context(), pl)
 		elapse(400 * time.Millisecond)
 		second := begin(t.Context(), pl)
@@ -150,8 +151,8 @@ func TestPatienceEnds(t *testing.T) {
 }
 
 func TestPatienceIsBounded(t *testing.T) {
-	patient(t, func(t *testing.T, _ *lateServer, pl *h2.Pool, end func()) {
-		t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		_, pl, end := patient(t)
 		leaving, leave := context.WithCancel(t.Context())
 		gone := begin(leaving, pl)
 		var stay [2]*asked
