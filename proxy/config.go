@@ -128,7 +128,7 @@ type HTTP struct {
 	DrainBytes  int           // of a body that nobody wants, read to save its connection
 	DrainTime   time.Duration // to read them
 	Continue    time.Duration // that a body waits for 100 (Continue), and then no longer
-	ClientWatch time.Duration // that a request is in hand before its client is watched for leaving
+	ClientWatch time.Duration // that a request is in hand before its client is watched for leaving; about that idle, a connection is parked
 }
 
 // Balance is how latency is estimated where the control plane does not say.

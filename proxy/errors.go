@@ -222,12 +222,22 @@ func (p *Proxy) logFailure(r *stack.Request, status int, err error) {
 func (p *Proxy) logRefused(next stack.Handler) stack.Handler {
 	return func(ctx context.Context, c *stack.Conn) error {
 		err := next(ctx, c)
-		var pick *balance.Error
-		if errors.Is(err, stack.ErrUnsent) || errors.As(err, &pick) || classify(err).status == 500 && err != nil {
-			p.Log.LogAttrs(ctx, slog.LevelInfo, "connection refused", slog.Any("client", c.Client),
-				slog.Any("destination", c.OrigDst), slog.Any("error", err))
+		if err != nil {
+			p.logFailed(ctx, c, err)
 		}
 		return err
+	}
+}
+
+// logFailed logs err if it refused c. Its frame is large, and no part of what every
+// connection has on its stack.
+//
+//go:noinline
+func (p *Proxy) logFailed(ctx context.Context, c *stack.Conn, err error) {
+	var pick *balance.Error
+	if errors.Is(err, stack.ErrUnsent) || errors.As(err, &pick) || classify(err).status == 500 {
+		p.Log.LogAttrs(ctx, slog.LevelInfo, "connection refused", slog.Any("client", c.Client),
+			slog.Any("destination", c.OrigDst), slog.Any("error", err))
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
-	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
-	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 )
@@ -81,9 +79,9 @@ func (o *outbound) undiscovered(ctx context.Context, c *stack.Conn, why error) e
 	svc := l7.Rescue(o.answer(!o.Config.QuietErrors))(l7.Fail(why))
 	switch {
 	case err == nil && d.Protocol == l4.HTTP1:
-		_ = h1.Serve(ctx, c, svc, o.h1Params(&o.Config.Outbound))
+		_ = h1Handler(svc, o.h1Params(&o.Config.Outbound))(ctx, c)
 	case err == nil && d.Protocol == l4.HTTP2:
-		_ = h2.Serve(ctx, c, svc, o.h2Params(&o.Config.Outbound))
+		_ = h2Handler(svc, o.h2Params(&o.Config.Outbound))(ctx, c)
 	default:
 		return l4.Refuse(c, why)
 	}

@@ -120,6 +120,7 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		Idle:        d.Pool.IdleTimeout,
 		MaxIdle:     d.Pool.MaxIdle,
 		Backoff:     pauses(d.Connect.Backoff),
+		Workers:     &p.scheduler.Workers,
 		Reasons:     d == &c.Outbound && !c.QuietErrors,
 	}
 }

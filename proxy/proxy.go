@@ -160,7 +160,7 @@ func (p *Proxy) dialConfig(d *Direction, named bool) l4.DialConfig {
 
 // h1Handler answers the requests of HTTP/1 on each connection with svc.
 func h1Handler(svc stack.Service, p h1.Params) stack.Handler {
-	return func(ctx context.Context, c *stack.Conn) error { return h1.Serve(ctx, c, svc, p) }
+	return func(ctx context.Context, c *stack.Conn) error { return h1.Serve(ctx, c, svc, &p) }
 }
 
 // h2Handler answers the requests of HTTP/2 on each connection with svc.

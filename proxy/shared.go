@@ -12,10 +12,11 @@ type shared[K comparable, V any] struct {
 	idle time.Duration
 
 	mu   sync.Mutex
-	held map[K]*entry[V]
+	held map[K]*entry[K, V]
 }
 
-type entry[V any] struct {
+type entry[K comparable, V any] struct {
+	key   K
 	ready chan struct{} // closed when value and err are set
 	value V
 	err   error
@@ -25,39 +26,44 @@ type entry[V any] struct {
 	drop  context.CancelFunc
 }
 
-// get returns k's value, built if need be, and a function to call when it is no
-// longer used.
+// get returns k's value, built if need be, and a function to call once it is no
+// longer used; it is nil with an error.
 func (s *shared[K, V]) get(ctx context.Context, k K, build func(context.Context, K) (V, error)) (V, func(), error) {
 	e := s.entry(ctx, k, build)
-	release := sync.OnceFunc(func() { s.release(k, e) })
+	err := e.await(ctx)
+	if err != nil {
+		s.release(e)
+		var none V
+		return none, nil, err
+	}
+	return e.value, func() { s.release(e) }, nil
+}
+
+// await waits until e is built, and returns why it could not be.
+func (e *entry[K, V]) await(ctx context.Context) error {
 	select {
 	case <-e.ready:
-		if e.err != nil {
-			release()
-		}
-		return e.value, release, e.err
+		return e.err
 	case <-ctx.Done():
-		release()
-		var none V
-		return none, nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
-func (s *shared[K, V]) entry(ctx context.Context, k K, build func(context.Context, K) (V, error)) *entry[V] {
+func (s *shared[K, V]) entry(ctx context.Context, k K, build func(context.Context, K) (V, error)) *entry[K, V] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.held[k]
 	if e == nil {
 		own, drop := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // release drops it
-		e = &entry[V]{ready: make(chan struct{}), drop: drop}
+		e = &entry[K, V]{key: k, ready: make(chan struct{}), drop: drop}
 		if s.held == nil {
-			s.held = make(map[K]*entry[V])
+			s.held = make(map[K]*entry[K, V])
 		}
 		s.held[k] = e
 		go func() {
 			defer close(e.ready)
 			if e.value, e.err = build(own, k); e.err != nil {
-				s.forget(k, e) // so that the next user tries again
+				s.forget(e) // so that the next user tries again
 			}
 		}()
 	}
@@ -69,31 +75,31 @@ func (s *shared[K, V]) entry(ctx context.Context, k K, build func(context.Contex
 	return e
 }
 
-func (s *shared[K, V]) release(k K, e *entry[V]) {
+func (s *shared[K, V]) release(e *entry[K, V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.users--; e.users > 0 || s.held[k] != e {
+	if e.users--; e.users > 0 || s.held[e.key] != e {
 		return
 	}
 	e.timer = time.AfterFunc(s.idle, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if e.users == 0 {
-			s.drop(k, e)
+			s.drop(e)
 		}
 	})
 }
 
-func (s *shared[K, V]) forget(k K, e *entry[V]) {
+func (s *shared[K, V]) forget(e *entry[K, V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop(k, e)
+	s.drop(e)
 }
 
 // drop is called with mu held.
-func (s *shared[K, V]) drop(k K, e *entry[V]) {
-	if s.held[k] == e {
-		delete(s.held, k)
+func (s *shared[K, V]) drop(e *entry[K, V]) {
+	if s.held[e.key] == e {
+		delete(s.held, e.key)
 	}
 	e.drop()
 }
@@ -102,10 +108,10 @@ func (s *shared[K, V]) drop(k K, e *entry[V]) {
 func (s *shared[K, V]) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, e := range s.held {
+	for _, e := range s.held {
 		if e.timer != nil {
 			e.timer.Stop()
 		}
-		s.drop(k, e)
+		s.drop(e)
 	}
 }

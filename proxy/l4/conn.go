@@ -23,8 +23,8 @@ var ErrNothingSent = fmt.Errorf("nothing was sent: %w", stack.ErrUnsent)
 // syscall.RawConn, so that the runtime's poller still does the waiting, and
 // deadlines and Close work as ever. All else is the TCPConn's own.
 //
-// A Conn has three methods beside those of net.Conn, for a codec that finds them:
-// WriteRead, ReadLate and PeerClosed. Any number of goroutines may use it at once.
+// A Conn has four methods beside those of net.Conn, for a codec that finds them:
+// WriteRead, ReadLate, WaitReadable and PeerClosed. Any number of goroutines may use it at once.
 type Conn struct {
 	*net.TCPConn
 

@@ -32,6 +32,7 @@ const (
 	reading  task = iota // read into p
 	late                 // read into what get gives
 	exchange             // write first, then read late
+	waiting              // read nothing
 )
 
 func (in *input) begin(t task) {
@@ -66,6 +67,8 @@ func (c *Conn) readable(fd uintptr) bool {
 		in.put(in.p)
 		in.p = nil
 		return false
+	case waiting:
+		return in.arrived(fd)
 	case reading:
 	}
 	return in.receive(fd)
@@ -99,6 +102,31 @@ func (c *Conn) ReadLate(get func() []byte, put func([]byte)) ([]byte, int, error
 	in.begin(late)
 	in.get, in.put = get, put
 	return in.taken(c.await())
+}
+
+// WaitReadable waits until there is something to read, and reads nothing. It
+// returns io.EOF at the end.
+func (c *Conn) WaitReadable() error {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.begin(waiting)
+	return c.await()
+}
+
+// arrived reports whether there is something to read, or never will be.
+func (in *input) arrived(fd uintptr) bool {
+	err := quiet(fd)
+	switch err {
+	case nil:
+		return false
+	case errUnsolicited: //nolint:errorlint // quiet wraps neither
+	case errPeerClosed:
+		in.err = io.EOF
+	default:
+		in.err = err
+	}
+	return true
 }
 
 // taken ends a read into a buffer that was taken late.

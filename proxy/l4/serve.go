@@ -137,8 +137,16 @@ func (s *server) serve(ctx context.Context, c *stack.Conn) {
 	}()
 	err := s.handler(ctx, c)
 	if s.Log.Enabled(ctx, slog.LevelDebug) {
-		s.Log.DebugContext(ctx, "connection closed", "client", c.Client, "server", c.OrigDst, "err", err)
+		s.closed(ctx, c, err)
 	}
+}
+
+// closed logs that c was. Its frame is large, and no part of what every connection
+// has on its stack.
+//
+//go:noinline
+func (s *server) closed(ctx context.Context, c *stack.Conn, err error) {
+	s.Log.DebugContext(ctx, "connection closed", "client", c.Client, "server", c.OrigDst, "err", err)
 }
 
 func (s *server) panicked(c *stack.Conn, v any) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/outrigger-mesh/outrigger/tls"
@@ -56,10 +57,19 @@ type Dialer func(ctx context.Context, s Session) (*Conn, error)
 // peekBytes is enough for what detection looks at, in one read.
 const peekBytes = 1024
 
+// peeks are the rooms for what is peeked, once it has been read.
+var peeks sync.Pool //nolint:gochecknoglobals // a pool of empty buffers is no state
+
 // Peek waits until n bytes are unread, and returns all that are. It consumes
-// none. The caller sets the read deadline. On an error it returns what there is.
+// none, and they are valid until the next Read. The caller sets the read deadline. On
+// an error it returns what there is.
 func (c *Conn) Peek(n int) ([]byte, error) {
 	for len(c.peeked) < n {
+		if c.peeked == nil {
+			if room, _ := peeks.Get().(*[peekBytes]byte); room != nil {
+				c.peeked = room[:0]
+			}
+		}
 		c.peeked = slices.Grow(c.peeked, max(n-len(c.peeked), peekBytes))
 		m, err := c.Conn.Read(c.peeked[len(c.peeked):cap(c.peeked)])
 		c.peeked = c.peeked[:len(c.peeked)+m]
@@ -90,9 +100,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	n := copy(p, c.peeked)
-	if c.peeked = c.peeked[n:]; len(c.peeked) == 0 {
-		c.peeked = nil
+	if n < len(c.peeked) {
+		c.peeked = c.peeked[n:]
+		return n, nil
 	}
+	if cap(c.peeked) == peekBytes {
+		peeks.Put((*[peekBytes]byte)(c.peeked[:peekBytes]))
+	}
+	c.peeked = nil
 	return n, nil
 }
 

@@ -46,18 +46,22 @@ func (m *Metrics) HTTPErrors(d Direction, l Labels, kind func(error) string) sta
 // HTTPErrors.
 func (m *Metrics) TCPErrors(d Direction, labels func(*stack.Conn) Labels, kind func(error) string) stack.Layer[stack.Handler] {
 	f := m.tcpErrors.of(d)
+	failed := func(c *stack.Conn, err error) { // apart, so that its frame is not on every connection's stack
+		k := kind(err)
+		if k == "" {
+			return
+		}
+		of := key{labels(c), Label("error", k)}
+		if d == Inbound {
+			of = key{of.second, of.first} // Linkerd has them so
+		}
+		f.lend(of, m.now()).value.(*counter).add() // a family has values of one type
+	}
 	return func(next stack.Handler) stack.Handler {
 		return func(ctx context.Context, c *stack.Conn) error {
 			err := next(ctx, c)
-			if err == nil {
-				return nil
-			}
-			if k := kind(err); k != "" {
-				of := key{labels(c), Label("error", k)}
-				if d == Inbound {
-					of = key{of.second, of.first} // Linkerd has them so
-				}
-				f.lend(of, m.now()).value.(*counter).add() // a family has values of one type
+			if err != nil {
+				failed(c, err)
 			}
 			return err
 		}

@@ -248,7 +248,8 @@ func TestServeDrains(t *testing.T) {
 			}
 			client, server := net.Pipe()
 			done := make(chan error, 1)
-			go func() { done <- Serve(ctx, &stack.Conn{Conn: server}, svc, testParams()) }()
+			p := testParams()
+			go func() { done <- Serve(ctx, &stack.Conn{Conn: server}, svc, &p) }()
 			if busy {
 				fmt.Fprint(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			}
@@ -359,7 +360,8 @@ func TestFewWrites(t *testing.T) {
 	client, server := net.Pipe()
 	counted := &writes{Conn: server}
 	done := make(chan error, 1)
-	go func() { done <- Serve(t.Context(), &stack.Conn{Conn: counted}, echoing, testParams()) }()
+	p := testParams()
+	go func() { done <- Serve(t.Context(), &stack.Conn{Conn: counted}, echoing, &p) }()
 	go func() {
 		fmt.Fprint(client, strings.Repeat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 20)+last)
 	}()
@@ -399,7 +401,8 @@ func TestForgottenContext(t *testing.T) {
 			return &stack.Response{Status: 200, Body: stack.Empty()}, nil
 		}
 		c := &recording{text: []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 3)), piece: 10}
-		if err := Serve(t.Context(), &stack.Conn{Conn: c}, svc, testParams()); err != nil {
+		p := testParams()
+		if err := Serve(t.Context(), &stack.Conn{Conn: c}, svc, &p); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

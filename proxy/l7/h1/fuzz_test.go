@@ -256,7 +256,7 @@ func FuzzServe(f *testing.F) {
 	p.ClientWatch = 0
 	f.Fuzz(func(t *testing.T, text []byte, piece int) {
 		c := &recording{text: text, piece: max(1, piece%2000)}
-		_ = Serve(t.Context(), &stack.Conn{Conn: c}, rescued(echoing), p)
+		_ = Serve(t.Context(), &stack.Conn{Conn: c}, rescued(echoing), &p)
 		rd := bufio.NewReader(&c.written)
 		for {
 			resp, err := http.ReadResponse(rd, &http.Request{Method: "HEAD"}) // of which method is not known here
@@ -319,7 +319,8 @@ func TestPiecesMakeNoDifference(t *testing.T) {
 	want := ""
 	for piece := len(text); piece > 0; piece-- {
 		c := &recording{text: bytes.Clone(text), piece: piece}
-		if err := Serve(t.Context(), &stack.Conn{Conn: c}, echoing, testParams()); err != nil {
+		p := testParams()
+		if err := Serve(t.Context(), &stack.Conn{Conn: c}, echoing, &p); err != nil {
 			t.Fatal(err)
 		}
 		got := ""

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -22,7 +23,7 @@ func testParams() Params {
 	return Params{
 		HeadTime: 5 * time.Second, HeadBytes: 64 << 10, Fields: 200, Drain: 256 << 10, DrainTime: time.Second,
 		ClientWatch: 10 * time.Millisecond, Continue: time.Second, Idle: 3 * time.Second, MaxIdle: 1000,
-		Reasons: true,
+		Workers: new(codec.Workers), Reasons: true,
 	}
 }
 
@@ -107,7 +108,7 @@ func serve(tb testing.TB, svc stack.Service, p Params, wrap wrapping) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	addr := listen(tb, func(c *net.TCPConn) {
 		client, _ := netip.ParseAddrPort(c.RemoteAddr().String())
-		_ = Serve(ctx, &stack.Conn{Conn: wrap(c), Client: client}, svc, p)
+		_ = Serve(ctx, &stack.Conn{Conn: wrap(c), Client: client}, svc, &p)
 	})
 	tb.Cleanup(cancel)
 	return addr

@@ -33,15 +33,16 @@ func (l late) ReadLate(get func() []byte, put func([]byte)) ([]byte, int, error)
 // large ones.
 func TestIdleServerHoldsNothing(t *testing.T) {
 	p := testParams()
+	p.Workers = nil // never parked
 	var idles atomic.Int32
 	addr := listen(t, func(c *net.TCPConn) {
-		var s *server
-		s = newServer(&stack.Conn{Conn: late{raw(c).(*l4.Conn), func() {
+		s := takeServer()
+		s.attach(newAccepted(&stack.Conn{Conn: late{raw(c).(*l4.Conn), func() {
 			idles.Add(1)
 			if s.in.buf != nil || s.out.buf != nil || s.req.Header.Len() > 0 {
 				t.Errorf("it idles with buffers of %d and %d bytes, and %d fields", len(s.in.buf), cap(s.out.buf), s.req.Header.Len())
 			}
-		}}}, echoing, &p)
+		}}}, echoing, &p))
 		defer s.close()
 		for more := true; more; {
 			more, _ = s.exchange()

@@ -169,7 +169,7 @@ func TestHeadTime(t *testing.T) {
 		p := testParams()
 		client, server := net.Pipe()
 		done := make(chan error, 1)
-		go func() { done <- Serve(t.Context(), &stack.Conn{Conn: server}, echoing, p) }()
+		go func() { done <- Serve(t.Context(), &stack.Conn{Conn: server}, echoing, &p) }()
 		rd := bufio.NewReader(client)
 		say := func(text string) {
 			if _, err := io.WriteString(client, text); err != nil {

@@ -1,6 +1,10 @@
 package h1
 
-import "time"
+import (
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+)
 
 // Params bound what one connection may take.
 type Params struct {
@@ -9,13 +13,17 @@ type Params struct {
 	Fields      int           // in one head, or one trailer
 	Drain       int           // bytes of an unread body that are read to save a connection
 	DrainTime   time.Duration // to read those bytes; and for a client that is left to pause, so that it reads its answer
-	ClientWatch time.Duration // how long a request is in hand before its client is watched for leaving
+	ClientWatch time.Duration // how long a request is in hand before its client is watched for leaving; and about how long a connection idles before it is parked
 	Continue    time.Duration // how long a body that waits for 100 (Continue) is held back
 
 	// Leaving, if it is not nil, reports whether clients are to open another
 	// connection, elsewhere if they can: each response then says so, and is its
 	// connection's last. Idle connections are left alone.
 	Leaving func() bool
+
+	// Workers, if it is not nil, run the requests of connections that idle for most
+	// of the time.
+	Workers *codec.Workers
 
 	Idle    time.Duration // to keep a pooled connection between two requests
 	MaxIdle int           // pooled connections that are idle at once

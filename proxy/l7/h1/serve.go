@@ -9,10 +9,9 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // Serve answers the requests that come on c with svc, one after another, and
@@ -23,100 +22,116 @@ import (
 // request's own context does not end with ctx, but with the connection. That the
 // client has left is seen once a request has been in hand for Params.ClientWatch.
 //
-// It runs on the caller's goroutine. It returns nil when the client ended the
+// Requests run on one of Params.Workers while they come, and the caller's goroutine
+// waits; without those, on the caller's. It returns nil when the client ended the
 // connection between two requests, and else why it ended.
-func Serve(ctx context.Context, c *stack.Conn, svc stack.Service, p Params) error {
-	s := newServer(c, svc, &p)
-	defer s.close()
-	stop := context.AfterFunc(ctx, s.drain)
+func Serve(ctx context.Context, c *stack.Conn, svc stack.Service, p *Params) error {
+	a := newAccepted(c, svc, p)
+	defer c.Close()
+	stop := context.AfterFunc(ctx, a.drain)
 	defer stop()
-	for {
-		if more, err := s.exchange(); !more || err != nil {
-			c.Failed(err)
-			return err
-		}
+	if a.wait == nil {
+		return a.here()
 	}
+	return a.serve()
 }
 
-// A server is one connection's side of Serve.
+// A server serves a connection while there are requests, one after another, and is
+// then free for another connection.
 type server struct {
-	c      *stack.Conn
-	svc    stack.Service
-	params *Params
-	in     input
-	out    output
-	body   body
-	req    stack.Request
-	x      *stack.Exchange
-	watch  watcher
+	*accepted
+	in    input
+	out   output
+	body  body
+	req   stack.Request
+	x     *stack.Exchange
+	watch watcher
+	below interface{ Warm() } // what the connection is made of, or nil
+	ran   chan outcome        // of Run
 
-	warm        func()                   // fetches s and c
 	interimFunc func(int, *stack.Header) // interim, as a value made once
-
-	mu     sync.Mutex  // guards idle, and a drain's deadline
-	idle   bool        // between two requests
-	ending atomic.Bool // the response in hand is the last
 
 	leaving   bool          // the client said that the request in hand is its last
 	last      bool          // the client was told that the response in hand is its last
 	continued bool          // 100 has been sent, or need not be; guarded by out.mu
 	tunnel    chan struct{} // closed when the request's direction is over; nil if there is no tunnel to be
+	parked    bool          // the connection has idled for a while
+	left      bool          // it has ended between two requests
 }
 
-func newServer(c *stack.Conn, svc stack.Service, p *Params) *server {
-	s := &server{c: c, svc: svc, params: p, in: newInput(c)}
-	s.out.c = c
+// servers are those that serve nobody: like buffers, they carry nothing from one
+// connection to another but their room.
+var servers sync.Pool //nolint:gochecknoglobals // a pool of empty servers is no state
+
+func takeServer() *server {
+	if s, _ := servers.Get().(*server); s != nil {
+		return s
+	}
+	s := &server{ran: make(chan outcome, 1)}
 	s.in.server = true
 	s.interimFunc = s.interim
 	s.in.before = s.out.Flush
-	s.warm = warmer(s, c)
-	s.x = s.newExchange()
+	s.x = &stack.Exchange{Flush: s.in.before, Warm: s.fetch}
 	s.body.wrap = ofRequest
 	s.body.closed = s.bodyClosed
 	s.watch.init(s)
-	c.CloseClient = s.closeAfter
 	return s
 }
 
-func (s *server) newExchange() *stack.Exchange {
-	return &stack.Exchange{Flush: s.out.Flush, Warm: s.warm}
+func (s *server) attach(a *accepted) {
+	s.accepted = a
+	s.in.c, s.in.blank = a.c, a.blank
+	s.in.late, _ = a.c.Conn.(lateReader)
+	s.below, _ = a.c.Conn.(interface{ Warm() })
+	s.out.c = a.c
 }
 
-func (s *server) close() {
+// detach makes s free for another connection. Nothing is in hand, nor in its
+// buffers.
+func (s *server) detach() {
+	s.blank, s.known = s.in.blank, true
+	s.in.c, s.in.late, s.out.c, s.body.stop.c, s.below = nil, nil, nil, nil, nil
+	s.out.sent, s.out.err = 0, nil
+	s.req.Reset()
+	s.body.trailer.Reset()
+	s.tunnel, s.parked, s.left = nil, false, false
+	s.accepted = nil
+}
+
+// fetch has the processor fetch what the answer needs.
+func (s *server) fetch() {
+	if s.below != nil {
+		warm.Object(s)
+		warm.Object(s.c)
+		s.below.Warm()
+	}
+}
+
+// close reports whether nobody else has to do with s any more.
+func (s *server) close() bool {
 	s.watch.stop()
+	s.closeAfter() // so that a look that is under way is the last
 	s.x.End(errOver)
 	s.out.Flush()
 	_ = s.c.Close()
 	s.in.r = s.in.w
 	s.in.idle()
 	s.out.drop()
+	return s.watch.end()
 }
-
-// drain makes the response in hand, or none, the last.
-func (s *server) drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ending.Store(true)
-	if s.idle {
-		_ = s.c.SetReadDeadline(longAgo())
-	}
-}
-
-func (s *server) closeAfter() { s.ending.Store(true) }
 
 // mayGoOn reports whether another request may follow the one in hand.
 func (s *server) mayGoOn() bool {
 	return !s.ending.Load() && (s.params.Leaving == nil || !s.params.Leaving())
 }
 
-// setIdle reports whether the connection may wait for a request. That it is to be
-// left is told with a response: who closes it before may lose one that is on its
-// way.
-func (s *server) setIdle(idle bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.idle = idle
-	return !s.ending.Load()
+// exchanges answers requests until the connection ends, or is to be parked.
+func (s *server) exchanges() error {
+	for {
+		if more, err := s.exchange(); !more || err != nil {
+			return err
+		}
+	}
 }
 
 // exchange answers one request. It reports whether another may follow.
@@ -185,29 +200,32 @@ func (s *server) badHead(err error) error {
 
 // waitIdle waits between two requests. It reports whether there is another.
 func (s *server) waitIdle() (more bool, err error) {
-	if !s.setIdle(true) {
+	s.watch.run() // which has it parked after a while; not below, where that may have come already
+	if !s.beginIdle() {
+		s.left = true
 		return false, nil
 	}
 	s.req.Reset() // its strings are parts of a head, which would be kept with it
 	s.out.Flush()
 	runtime.Gosched() // while others are served the next request may come, and needs no waiting for
 	err = s.in.waitFirst()
-	if !s.setIdle(false) { // a drain has set a deadline
-		_ = s.c.SetReadDeadline(time.Time{})
-	}
+	kicked := s.endIdle()
+	more, err = idled(err)
 	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
-		return false, nil
+	case more || err != nil:
+	case kicked && s.out.err != nil: // the client is not to get the next answer without this one
+		return false, fmt.Errorf("response: %w", s.out.err)
+	case kicked:
+		s.parked = true
 	default:
-		return false, fmt.Errorf("idle connection: %w", err)
+		s.left = true
 	}
+	return more, err
 }
 
 func (s *server) begin() {
 	if !s.x.Begin() {
-		s.x = s.newExchange()
+		s.x = &stack.Exchange{Flush: s.x.Flush, Warm: s.x.Warm}
 	}
 	if s.req.Conn != nil { // else it was reset when the connection idled
 		s.req.Reset()

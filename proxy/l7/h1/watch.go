@@ -15,6 +15,9 @@ import (
 // timer looks, now and then, whether the request in hand is the one that was in
 // hand when it last looked. For such a request its goroutine receives ahead into
 // the connection's input, which nobody else reads by then.
+//
+// It also sees that no request has begun between two looks, and then has the
+// connection parked. One whose requests come faster than that keeps its goroutine.
 type watcher struct {
 	s *server
 
@@ -25,6 +28,7 @@ type watcher struct {
 	running atomic.Bool // the timer is set, or its goroutine looks
 	timer   *time.Timer
 	seen    uint64        // the state when the timer's goroutine last looked
+	begun   uint64        // requests until then, or until the timer was set
 	gone    chan struct{} // closed when that goroutine no longer receives
 }
 
@@ -41,25 +45,37 @@ func (w *watcher) start() {
 		return
 	}
 	w.state.Add(inHand)
-	if w.running.Load() || !w.running.CompareAndSwap(false, true) {
+	w.run()
+}
+
+// run sees to it that the timer looks, if it does not.
+func (w *watcher) run() {
+	if w.s.params.ClientWatch <= 0 || w.running.Load() || !w.running.CompareAndSwap(false, true) {
 		return
+	}
+	w.begun = begun(w.state.Load())
+	soon := w.s.params.ClientWatch
+	if !w.s.known {
+		soon /= 4
 	}
 	if w.timer == nil { // not set before it has its place, where look finds it
 		w.timer = time.AfterFunc(time.Hour, w.look)
 	}
-	w.arm()
+	w.timer.Reset(soon)
 }
-
-func (w *watcher) arm() { w.timer.Reset(w.s.params.ClientWatch) }
 
 // look runs on the timer's goroutine, one at a time.
 func (w *watcher) look() {
 	state := w.state.Load()
 	switch {
-	case state&inHand == 0:
+	case state&inHand == 0 && (w.s.wait == nil || w.s.ending.Load()): // there is nothing to see
 		w.running.Store(false)
 		if w.state.Load()&inHand == 0 || !w.running.CompareAndSwap(false, true) {
 			return // start sets the timer when it is needed again
+		}
+	case state&inHand == 0:
+		if w.begun == begun(state) && w.s.kick(w, state) {
+			return // and w is another connection's by now
 		}
 	case state&receiving != 0: // it has seen the client leave, or as much as it may hold
 	case state == w.seen && w.s.body.isClosed(): // else its reader will see the client leave
@@ -69,9 +85,14 @@ func (w *watcher) look() {
 			close(w.gone)
 		}
 	}
-	w.seen = state
-	w.arm()
+	w.seen, w.begun = state, begun(state)
+	again := w.s.params.ClientWatch
+	w.running.Store(true) // still: whoever stops the timer from now on comes after all that is above
+	w.timer.Reset(again)
 }
+
+// begun is how many requests have begun in a state.
+func begun(state uint64) uint64 { return (state + inHand) / (2 * inHand) }
 
 // receive receives ahead until the server's goroutine interrupts it.
 func (w *watcher) receive() {
@@ -112,4 +133,13 @@ func (w *watcher) stop() {
 		}
 		return
 	}
+}
+
+// end ends the timer. It reports whether it looks no more.
+func (w *watcher) end() bool {
+	if w.running.Load() && !w.timer.Stop() {
+		return false
+	}
+	w.running.Store(false)
+	return true
 }

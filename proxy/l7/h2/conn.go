@@ -75,7 +75,7 @@ func newConn(nc *stack.Conn, p *Params) *conn {
 	}
 	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
-	c.sched.opened()
+	c.sched.Workers.Opened()
 	return c
 }
 
@@ -400,7 +400,7 @@ func (c *conn) close() {
 	if c.block.kept != nil {
 		codec.Return(c.block.kept)
 	}
-	c.sched.closed()
+	c.sched.Workers.Closed()
 }
 
 // farewell writes what is left, which says why the connection ends, and gives the

@@ -23,11 +23,11 @@ type pump struct {
 func (st *clientStream) startPump() {
 	st.pump = &pump{st: st}
 	st.pump.done.Add(1)
-	st.c.sched.start(st.pump)
+	st.c.sched.Workers.Start(st.pump)
 }
 
-// run implements job.
-func (p *pump) run() {
+// Run implements codec.Job.
+func (p *pump) Run() {
 	defer p.done.Done()
 	st := p.st
 	err := p.await()

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -13,12 +14,13 @@ import (
 // serves many streams: who has received a batch of frames lets the streams run
 // that it has woken, and then writes what they have left on all connections, each
 // in one go. What is left while nobody has a batch in hand, a goroutine of its
-// own writes a moment later. It also keeps the goroutines on which streams run:
-// those that have grown their stacks are worth keeping.
+// own writes a moment later.
 //
-// The zero Scheduler is ready. Its goroutines end when they have had nothing to do
-// for some seconds, or with the last connection.
+// The zero Scheduler is ready.
 type Scheduler struct {
+	// Workers are the goroutines on which streams run. Others may use them too.
+	Workers codec.Workers
+
 	batches atomic.Int32 // in hand
 	came    atomic.Int64 // when the last of them did, by stack.Clock
 	second  atomic.Int64 // the same by the calendar, in seconds
@@ -27,11 +29,6 @@ type Scheduler struct {
 	dirty   []*conn
 	spare   []*conn
 	flusher bool // a goroutine is about to flush
-
-	wmu   sync.Mutex
-	idle  []*worker // the one that ran last is last
-	conns int
-	trim  *time.Timer // set while there are idle ones
 }
 
 // enter says that a batch of frames is in hand, and returns when that was. The
@@ -97,99 +94,5 @@ func (s *Scheduler) flushLate() {
 			return
 		}
 		s.mu.Unlock()
-	}
-}
-
-// A job is what a worker runs.
-type job interface{ run() }
-
-// A worker is a goroutine that waits for a job.
-type worker struct{ jobs chan job }
-
-const (
-	maxIdleWorkers = 1024
-	trimEvery      = 2 * time.Second
-)
-
-// start runs j on a goroutine that is free.
-func (s *Scheduler) start(j job) {
-	s.wmu.Lock()
-	var w *worker
-	if n := len(s.idle); n > 0 {
-		w = s.idle[n-1]
-		s.idle[n-1] = nil
-		s.idle = s.idle[:n-1]
-	}
-	s.wmu.Unlock()
-	if w == nil {
-		w = &worker{jobs: make(chan job, 1)}
-		go s.work(w)
-	}
-	w.jobs <- j
-}
-
-func (s *Scheduler) work(w *worker) {
-	for j := range w.jobs {
-		j.run()
-		if !s.park(w) {
-			return
-		}
-	}
-}
-
-// park reports whether w is kept for the next job.
-func (s *Scheduler) park(w *worker) bool {
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	if s.conns == 0 || len(s.idle) >= maxIdleWorkers {
-		return false
-	}
-	s.idle = append(s.idle, w)
-	if s.trim == nil {
-		s.trim = time.AfterFunc(trimEvery, s.trimIdle)
-	}
-	return true
-}
-
-// trimIdle ends half of the workers that have nothing to do, the oldest: their
-// stacks are given back soon after a burst, and a steady load keeps its own.
-func (s *Scheduler) trimIdle() {
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	s.end((len(s.idle) + 1) / 2)
-	if len(s.idle) > 0 {
-		s.trim.Reset(trimEvery)
-	} else {
-		s.trim = nil
-	}
-}
-
-// end ends the n oldest idle workers. The caller holds wmu.
-func (s *Scheduler) end(n int) {
-	for _, w := range s.idle[:n] {
-		close(w.jobs)
-	}
-	rest := copy(s.idle, s.idle[n:])
-	clear(s.idle[rest:])
-	s.idle = s.idle[:rest]
-}
-
-// opened and closed count connections: with the last one the workers end.
-func (s *Scheduler) opened() {
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	s.conns++
-}
-
-func (s *Scheduler) closed() {
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	if s.conns--; s.conns > 0 {
-		return
-	}
-	s.end(len(s.idle))
-	if s.trim != nil {
-		s.trim.Stop()
-		s.trim = nil
 	}
 }

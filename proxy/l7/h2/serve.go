@@ -306,7 +306,7 @@ func (st *serverStream) news(lost error) {
 		return
 	case !st.started:
 		st.started = true
-		st.c.sched.start(st)
+		st.c.sched.Workers.Start(st)
 		return
 	case lost != nil:
 		st.x.End(lost)
@@ -314,8 +314,8 @@ func (st *serverStream) news(lost error) {
 	st.rd.wake()
 }
 
-// run implements job.
-func (st *serverStream) run() {
+// Run implements codec.Job.
+func (st *serverStream) Run() {
 	resp, err := st.server.svc(st.x, &st.req)
 	if err == nil {
 		err = st.respond(resp)

@@ -1,0 +1,113 @@
+package codec
+
+import (
+	"sync"
+	"time"
+)
+
+// Workers are goroutines that have grown their stacks, and are kept for the next
+// job, since to grow a stack costs more than all else of a goroutine.
+//
+// The zero Workers is ready. Its goroutines end when they have had nothing to do
+// for some seconds, or with the last connection.
+type Workers struct {
+	mu    sync.Mutex
+	idle  []*worker // the one that ran last is last
+	conns int
+	trim  *time.Timer // set while there are idle ones
+}
+
+// A Job is what a worker runs.
+type Job interface{ Run() }
+
+// A worker is a goroutine that waits for a job.
+type worker struct{ jobs chan Job }
+
+const (
+	maxIdleWorkers = 1024
+	trimEvery      = 2 * time.Second
+)
+
+// Start runs j on a goroutine that is free. It does not wait.
+func (s *Workers) Start(j Job) {
+	s.mu.Lock()
+	var w *worker
+	if n := len(s.idle); n > 0 {
+		w = s.idle[n-1]
+		s.idle[n-1] = nil
+		s.idle = s.idle[:n-1]
+	}
+	s.mu.Unlock()
+	if w == nil {
+		w = &worker{jobs: make(chan Job, 1)}
+		go s.work(w)
+	}
+	w.jobs <- j
+}
+
+func (s *Workers) work(w *worker) {
+	for j := range w.jobs {
+		j.Run()
+		if !s.park(w) {
+			return
+		}
+	}
+}
+
+// park reports whether w is kept for the next job.
+func (s *Workers) park(w *worker) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == 0 || len(s.idle) >= maxIdleWorkers {
+		return false
+	}
+	s.idle = append(s.idle, w)
+	if s.trim == nil {
+		s.trim = time.AfterFunc(trimEvery, s.trimIdle)
+	}
+	return true
+}
+
+// trimIdle ends half of the workers that have nothing to do, the oldest: their
+// stacks are given back soon after a burst, and a steady load keeps its own.
+func (s *Workers) trimIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end((len(s.idle) + 1) / 2)
+	if len(s.idle) > 0 {
+		s.trim.Reset(trimEvery)
+	} else {
+		s.trim = nil
+	}
+}
+
+// end ends the n oldest idle workers. The caller holds mu.
+func (s *Workers) end(n int) {
+	for _, w := range s.idle[:n] {
+		close(w.jobs)
+	}
+	rest := copy(s.idle, s.idle[n:])
+	clear(s.idle[rest:])
+	s.idle = s.idle[:rest]
+}
+
+// Opened says that there is one connection more that may want workers.
+func (s *Workers) Opened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns++
+}
+
+// Closed says that there is one less. With the last one the workers end.
+func (s *Workers) Closed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns--; s.conns > 0 {
+		return
+	}
+	s.end(len(s.idle))
+	if s.trim != nil {
+		s.trim.Stop()
+		s.trim = nil
+	}
+}
