@@ -21,6 +21,7 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the module's folder")
 	list := flag.String("list", "tools/mutate/mutations.txt", "the list, relative to root")
 	flag.StringVar(&o.only, "only", "", "a regular expression: break only what matches it")
+	flag.StringVar(&o.part, "part", "0/1", "k/n: break only the k-th of n parts of the list, from 0 on")
 	flag.IntVar(&o.jobs, "jobs", 2, "how many to try at once")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long one test may take; a broken one may hang")
 	flag.Parse()
@@ -33,6 +34,7 @@ func main() {
 type options struct {
 	root    string
 	only    string
+	part    string
 	jobs    int
 	timeout time.Duration
 }
@@ -51,6 +53,9 @@ func run(o options, list string) error {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(m mutation) bool { return !only.MatchString(m.name) })
+	if all, err = partOf(all, o.part); err != nil {
+		return err
+	}
 	if len(all) == 0 {
 		return errors.New("nothing to break")
 	}
@@ -66,6 +71,19 @@ func run(o options, list string) error {
 	}
 	fmt.Printf("%d behaviours broken, each noticed\n", len(all))
 	return nil
+}
+
+// partOf returns every n-th of all, from the k-th on.
+func partOf(all []mutation, part string) ([]mutation, error) {
+	var k, n int
+	if _, err := fmt.Sscanf(part, "%d/%d", &k, &n); err != nil || n < 1 || k < 0 || k >= n {
+		return nil, fmt.Errorf("part %q is not k/n", part)
+	}
+	var some []mutation
+	for i := k; i < len(all); i += n {
+		some = append(some, all[i])
+	}
+	return some, nil
 }
 
 // A verdict is what became of one mutation.

@@ -92,7 +92,7 @@ func TestRun(t *testing.T) {
 	write(t, root, "sum.go", "package m\n\nfunc sum(a, b int) int {\n\treturn a + b\n}\n")
 	write(t, root, "sum_test.go", "package m\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif sum(1, 2) != 3 {\n\t\tt.Fail()\n\t}\n}\n")
 	write(t, root, "list", entry)
-	o := options{root: root, jobs: 2, timeout: time.Minute}
+	o := options{root: root, part: "0/1", jobs: 2, timeout: time.Minute}
 	if err := run(o, "list"); err != nil {
 		t.Errorf("with a broken sum: %v", err)
 	}
@@ -132,6 +132,31 @@ func TestList(t *testing.T) {
 		pkg := m.test[len(m.test)-1]
 		if tests, _ := filepath.Glob(filepath.Join(root, pkg, "*_test.go")); len(tests) == 0 {
 			t.Errorf("%s: no tests in %s", m.name, pkg)
+		}
+	}
+}
+
+func TestPartOf(t *testing.T) {
+	all := make([]mutation, 10)
+	for i := range all {
+		all[i].name = string(rune('a' + i))
+	}
+	seen := ""
+	for _, part := range []string{"0/3", "1/3", "2/3"} {
+		some, err := partOf(all, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range some {
+			seen += m.name
+		}
+	}
+	if seen != "adgjbehcfi" {
+		t.Errorf("the parts are %s", seen)
+	}
+	for _, bad := range []string{"", "3/3", "-1/3", "0/0", "x"} {
+		if _, err := partOf(all, bad); err == nil {
+			t.Errorf("part %q is taken", bad)
 		}
 	}
 }

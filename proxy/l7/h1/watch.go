@@ -68,14 +68,9 @@ func (w *watcher) run() {
 func (w *watcher) look() {
 	state := w.state.Load()
 	switch {
-	case state&inHand == 0 && (w.s.wait == nil || w.s.ending.Load()): // there is nothing to see
-		w.running.Store(false)
-		if w.state.Load()&inHand == 0 || !w.running.CompareAndSwap(false, true) {
-			return // start sets the timer when it is needed again
-		}
 	case state&inHand == 0:
-		if w.begun == begun(state) && w.s.kick(w, state) {
-			return // and w is another connection's by now
+		if w.lookIdle(state) {
+			return
 		}
 	case state&receiving != 0: // it has seen the client leave, or as much as it may hold
 	case state == w.seen && w.s.body.isClosed(): // else its reader will see the client leave
@@ -89,6 +84,17 @@ func (w *watcher) look() {
 	again := w.s.params.ClientWatch
 	w.running.Store(true) // still: whoever stops the timer from now on comes after all that is above
 	w.timer.Reset(again)
+}
+
+// lookIdle looks at a connection on which no request is in hand. It reports whether
+// that was the last look: start sets the timer when it is needed again, and of a
+// connection that is parked w is another's by then.
+func (w *watcher) lookIdle(state uint64) (last bool) {
+	if w.s.wait != nil && !w.s.ending.Load() {
+		return w.begun == begun(state) && w.s.kick(w, state)
+	}
+	w.running.Store(false)
+	return w.state.Load()&inHand == 0 || !w.running.CompareAndSwap(false, true)
 }
 
 // begun is how many requests have begun in a state.
