@@ -102,13 +102,14 @@ func (c *conn) read() error {
 	for {
 		c.now = c.sched.enter()
 		err := c.batch()
-		c.wakeTouched()
+		woken := c.wakeTouched()
 		if c.server != nil {
 			c.server.look()
 		} else {
 			c.client.tell()
+			woken = 0 // answers gain nothing by it: they go to as many connections
 		}
-		c.sched.leave()
+		c.sched.leave(woken)
 		if err == nil {
 			err = c.relieve()
 		}
@@ -290,10 +291,11 @@ func (c *conn) touch(st *stream) {
 	}
 }
 
-// wakeTouched wakes, once each, those who have news from the batch.
-func (c *conn) wakeTouched() {
+// wakeTouched wakes, once each, those who have news from the batch, and returns how
+// many there were.
+func (c *conn) wakeTouched() (woken int) {
 	if len(c.touched) == 0 {
-		return
+		return 0
 	}
 	c.mu.Lock()
 	for i := range c.touched {
@@ -308,7 +310,9 @@ func (c *conn) wakeTouched() {
 		c.touched[i] = news{}
 		n.st.role.news(n.lost)
 	}
+	woken = len(c.touched)
 	c.touched = c.touched[:0]
+	return woken
 }
 
 // refuseStream resets a stream for a frame that must not be, and counts that: to

@@ -42,13 +42,21 @@ func (s *Scheduler) enter() time.Duration {
 	return now
 }
 
-// leave ends a batch: those whom it has woken run, and what they write leaves.
-func (s *Scheduler) leave() {
+// leave ends a batch: those whom it has woken run, and what they write leaves. Of many
+// some would not have run after one turn, since the runtime looks now and then after
+// those who have waited longer; their writes would cost a flush more.
+func (s *Scheduler) leave(woken int) {
 	runtime.Gosched()
-	runtime.Gosched()
+	if woken >= manyWoken {
+		runtime.Gosched()
+	}
 	s.batches.Add(-1)
 	s.flush()
 }
+
+// manyWoken is from when on a second turn is worth its price, which is more than it
+// gains where each connection has one stream.
+const manyWoken = 8
 
 // flush writes what is dirty now.
 func (s *Scheduler) flush() (any bool) {
