@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,8 +58,9 @@ func startHinted(tb testing.TB, app, hint string, env ...string) *pair {
 		yaml = strings.TrimSuffix(yaml, "\n") + "\n    protocol: " + hint + "\n"
 	}
 	c := startController(tb, yaml)
-	p.inbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_INBOUND_NAMED="+p.in+"="+app)...)
-	p.outbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_OUTBOUND_NAMED="+p.addr+"="+webHost+":80")...)
+	env = append(env, "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=10s", "LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT=10s") // a busy machine is not what is tried
+	p.inbound = startSidecar(tb, c.addr, append(slices.Clip(env), "OUTRIGGER_INBOUND_NAMED="+p.in+"="+app)...)
+	p.outbound = startSidecar(tb, c.addr, append(slices.Clip(env), "OUTRIGGER_OUTBOUND_NAMED="+p.addr+"="+webHost+":80")...)
 	return p
 }
 

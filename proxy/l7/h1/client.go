@@ -32,7 +32,7 @@ type conn struct {
 	keeps bool          // may be kept at all
 	used  bool          // has carried an exchange before
 	whole bool          // what is sent first is the whole request
-	since time.Duration // when it was put into the pool, on the pool's clock
+	since time.Duration // when it was put into the pool, by stack.Clock
 
 	in      input
 	out     output

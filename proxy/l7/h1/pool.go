@@ -17,7 +17,6 @@ type Pool struct {
 	dial   stack.Dialer
 	params *Params
 	state  *codec.Dialling
-	epoch  time.Time // from which its times count: to read such a clock costs half of time.Now
 
 	mu       sync.Mutex
 	idle     map[poolKey]*[]*conn // the one used last is last
@@ -43,7 +42,7 @@ const maxKeys = 1024
 // may be nil, is called when what Ready reports may have changed.
 func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *Pool {
 	pool := &Pool{
-		dial: dial, params: &p, state: codec.NewDialling(p.Backoff, changed), epoch: time.Now(),
+		dial: dial, params: &p, state: codec.NewDialling(p.Backoff, changed),
 		keep: p.Idle, idle: make(map[poolKey]*[]*conn),
 	}
 	context.AfterFunc(ctx, pool.close)
@@ -67,7 +66,7 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 			if err == nil || !errors.Is(err, stack.ErrUnsent) {
 				return resp, err
 			}
-			p.learn(p.now() - c.since)
+			p.learn(stack.Clock() - c.since)
 			unsent = c
 		}
 	}
@@ -96,8 +95,6 @@ func keyOf(r *stack.Request) (poolKey, bool) {
 // ready.
 func (p *Pool) Ready() bool { return p.state.Ready() }
 
-func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
-
 // bucket returns where the connections for key are kept, or nil. Most Pools have
 // one key, and need not look for it. Callers hold mu.
 func (p *Pool) bucket(key poolKey) *[]*conn {
@@ -124,7 +121,7 @@ func (p *Pool) take(key poolKey) *conn {
 		keep := p.keep
 		p.mu.Unlock()
 		c.warm()
-		age := p.now() - c.since
+		age := stack.Clock() - c.since
 		switch {
 		case c.wr == nil && c.stale(): // else WriteRead looks, for less
 			p.learn(age)
@@ -147,7 +144,7 @@ func (p *Pool) learn(age time.Duration) {
 // while: a server that was started anew has closed young connections too.
 func (p *Pool) shorten(age time.Duration) {
 	if d := max(age*4/5, time.Millisecond); d < p.keep {
-		p.keep, p.learned = d, p.now()
+		p.keep, p.learned = d, stack.Clock()
 	}
 }
 
@@ -157,7 +154,7 @@ const relearn = time.Minute
 // put keeps c for the next request, if there is room.
 func (p *Pool) put(c *conn) {
 	c.in.idle()
-	c.since = p.now()
+	c.since = stack.Clock()
 	p.mu.Lock()
 	kept := p.room(c.key)
 	if kept == nil {
@@ -199,7 +196,7 @@ func (p *Pool) pace() time.Duration { return max(p.params.Idle/4, time.Milliseco
 func (p *Pool) sweepIdle() {
 	p.mu.Lock()
 	var gone []*conn
-	now := p.now()
+	now := stack.Clock()
 	for key, kept := range p.idle {
 		live := (*kept)[:0]
 		for _, c := range *kept {

@@ -80,6 +80,14 @@ func (cl *client) tell() {
 	}
 }
 
+// retire lets the connection end with its last stream.
+func (cl *client) retire() {
+	cl.conn.mu.Lock()
+	defer cl.conn.mu.Unlock()
+	cl.conn.away = true
+	cl.freed()
+}
+
 // freed is told that there is one stream less. The caller holds mu.
 func (cl *client) freed() {
 	c := cl.conn

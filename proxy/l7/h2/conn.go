@@ -1,7 +1,9 @@
 package h2
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -39,6 +41,7 @@ type conn struct {
 	dirty   bool // the Scheduler knows
 	werr    error
 	try     tryWriter
+	relief  waiter // for the reader, when it waits for writes
 
 	enc        *encoder
 	peer       settings
@@ -56,8 +59,8 @@ type conn struct {
 	resets     budget
 	err        error // why the connection is over
 	away       bool  // no further stream is to be begun
-	pinged     time.Time
-	heard      bool // something has come since the last look
+	pinged     bool  // and has not answered
+	heard      bool  // something has come since the last look
 }
 
 // A tryWriter is a connection that can take what fits without waiting.
@@ -71,19 +74,12 @@ func newConn(nc *stack.Conn, p *Params) *conn {
 		peer:       firstSettings(),
 		sendWindow: firstWindow, recvWindow: p.connWindow(),
 		control: newBudget(controlBurst, controlRate), updates: newBudget(updateBurst, updateRate),
-		resets: newBudget(orInt(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
+		resets: newBudget(cmp.Or(p.MaxResets, resetBurst), resetRate), refusals: newBudget(refuseBurst, refuseRate),
 	}
 	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
 	c.sched.Workers.Opened()
 	return c
-}
-
-func orInt(v, otherwise int) int {
-	if v > 0 {
-		return v
-	}
-	return otherwise
 }
 
 // greet writes our side's SETTINGS.
@@ -232,7 +228,7 @@ func (c *conn) readWindowUpdate(f *frame) error {
 	if !c.afford(&c.updates) {
 		return calm("too many WINDOW_UPDATE frames")
 	}
-	n := int64(f.content[0]&0x7f)<<24 | int64(f.content[1])<<16 | int64(f.content[2])<<8 | int64(f.content[3])
+	n := int64(binary.BigEndian.Uint32(f.content) & maxWindow)
 	if f.stream == 0 {
 		if n == 0 {
 			return &connError{stack.ProtocolError, "WINDOW_UPDATE by nothing"}
@@ -277,7 +273,7 @@ func (c *conn) isIdle(id uint32) bool {
 	return id > c.newest && id > c.passed
 }
 
-// News are what a batch has brought for one stream.
+// A news is what a batch has brought for one stream.
 type news struct {
 	st   *stream
 	lost error // why it was ended early; nil if it was not
@@ -433,5 +429,5 @@ func (c *conn) lastWords() {
 	c.flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.until(context.Background(), &c.in.idle, func() bool { return !c.writing })
+	_ = c.until(context.Background(), &c.relief, func() bool { return !c.writing })
 }

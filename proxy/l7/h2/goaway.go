@@ -18,7 +18,7 @@ func (c *conn) readPing(f *frame) error {
 	}
 	data := [pingBytes]byte(f.content)
 	if f.has(flagAck) {
-		if c.pinged = (time.Time{}); c.server != nil && data == goAwayPing {
+		if c.pinged = false; c.server != nil && data == goAwayPing {
 			c.server.goAway()
 		}
 		return nil
@@ -93,14 +93,14 @@ func (k *keepAlive) look() {
 		return
 	}
 	switch idle := c.streams.count == 0 && !c.params.KeepAliveWhileIdle; {
-	case !c.pinged.IsZero():
+	case c.pinged:
 		c.err = ErrKeepAlive
 		_ = c.nc.Close()
 		return
 	case c.heard || idle:
 		k.timer.Reset(c.params.KeepAliveInterval)
 	default:
-		c.pinged = time.Now()
+		c.pinged = true
 		c.buf = appendPing(c.room(frameHeader+pingBytes), keepAlivePing, false)
 		k.timer.Reset(c.params.KeepAliveTimeout)
 	}

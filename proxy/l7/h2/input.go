@@ -24,13 +24,12 @@ type input struct {
 	full    bool       // the last read filled its buffer: more is coming
 	timed   bool       // a deadline is set
 	greeted bool       // a first frame has come
-	idle    waiter     // for the one who waits for the last write
 	stopped atomic.Bool
 }
 
 // init makes in the input of c.
 func (in *input) init(c *stack.Conn) {
-	in.c, in.idle = c, newWaiter()
+	in.c = c
 	in.late, _ = c.Conn.(lateReader)
 }
 

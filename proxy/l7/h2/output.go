@@ -52,7 +52,7 @@ func (c *conn) flush() {
 		c.wrote(err)
 	}
 	c.writing = false
-	c.in.idle.wake() // the last word may be waiting for a write by another connection's batch
+	c.relief.wake() // the last word may be waiting for a write by another connection's batch
 }
 
 // take returns what is to be written next. The caller holds mu.
@@ -101,8 +101,8 @@ func (c *conn) writeOn(p []byte, n int) {
 		c.wrote(err)
 	}
 	c.writing = false
+	c.relief.wake()
 	c.mu.Unlock()
-	c.in.idle.wake()
 }
 
 // relieve waits, before more is received, until a peer that does not read has taken
@@ -113,7 +113,7 @@ func (c *conn) relieve() error {
 	if c.queued() <= 2*c.params.sendBuffer() {
 		return nil
 	}
-	return c.until(context.Background(), &c.in.idle, func() bool { return c.queued() <= c.params.sendBuffer() || c.werr != nil })
+	return c.until(context.Background(), &c.relief, func() bool { return c.queued() <= c.params.sendBuffer() || c.werr != nil })
 }
 
 // beginBlock prepares for a header block: its fields are written to enc, and end

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"cmp"
 	"time"
 )
 
@@ -44,20 +45,7 @@ const (
 	maxStreamID    = lastStream // from which on a connection takes no more
 )
 
-func (p *Params) streamWindow() int64 { return orDefault(p.StreamWindow, firstWindow) }
-func (p *Params) connWindow() int64   { return max(orDefault(p.ConnWindow, firstWindow), firstWindow) }
-func (p *Params) frameSize() int      { return int(orDefault(p.MaxFrameSize, minFrameSize)) }
-
-func (p *Params) sendBuffer() int {
-	if p.MaxSendBuffer > 0 {
-		return p.MaxSendBuffer
-	}
-	return defaultSendBuf
-}
-
-func orDefault(v uint32, otherwise int64) int64 {
-	if v == 0 {
-		return otherwise
-	}
-	return int64(v)
-}
+func (p *Params) streamWindow() int64 { return int64(cmp.Or(p.StreamWindow, firstWindow)) }
+func (p *Params) connWindow() int64   { return int64(max(p.ConnWindow, firstWindow)) }
+func (p *Params) frameSize() int      { return int(cmp.Or(p.MaxFrameSize, minFrameSize)) }
+func (p *Params) sendBuffer() int     { return cmp.Or(p.MaxSendBuffer, defaultSendBuf) }

@@ -206,10 +206,7 @@ func (p *Pool) add(nc *stack.Conn) {
 	cl.conn.greet()
 	p.mu.Lock()
 	if p.closed {
-		cl.conn.mu.Lock()
-		cl.conn.away = true
-		cl.freed()
-		cl.conn.mu.Unlock()
+		cl.retire()
 	} else {
 		p.replace(append(slices.Clone(*p.conns.Load()), cl))
 	}
@@ -247,10 +244,7 @@ func (p *Pool) close() {
 	}
 	p.mu.Unlock()
 	for _, cl := range conns {
-		cl.conn.mu.Lock()
-		cl.conn.away = true
-		cl.freed()
-		cl.conn.mu.Unlock()
+		cl.retire()
 	}
 	p.changed()
 }

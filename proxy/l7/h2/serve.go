@@ -449,6 +449,7 @@ func (st *serverStream) answeredAt(resp *stack.Response) int64 {
 	return time.Now().Unix()
 }
 
+// statusText returns :status, of the usual ones without an allocation.
 func statusText(status int) string {
 	switch status {
 	case 200:

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"sync/atomic"
 	"time"
@@ -282,8 +283,7 @@ func (c *conn) readReset(f *frame) error {
 	case len(f.content) != 4:
 		return &connError{stack.FrameSizeError, "RST_STREAM of a wrong length"}
 	}
-	p := f.content
-	code := stack.ErrCode(uint32(p[0])<<24 | uint32(p[1])<<16 | uint32(p[2])<<8 | uint32(p[3]))
+	code := stack.ErrCode(binary.BigEndian.Uint32(f.content))
 	st := c.streams.get(f.stream)
 	switch {
 	case st == nil && c.isIdle(f.stream):
