@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,9 +43,14 @@ func runTraffic(t *testing.T, requests int) {
 		t.Run(p.name, func(t *testing.T) {
 			w := &traffic{t: t, noise: makeNoise(), ends: make([]chan stack.ErrCode, requests)}
 			client := p.start(t, w)
-			w.run(startHinted(t, w.origin, p.hint).addr, client)
+			w.run(startHinted(t, w.origin, p.hint, patientDials()...).addr, client)
 		})
 	}
+}
+
+// patientDials keeps a busy machine out of what is tried: a second may not do there.
+func patientDials() []string {
+	return []string{"LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=10s", "LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT=10s"}
 }
 
 // startHinted is startPair with a hint on what the server's sidecar speaks.
@@ -58,9 +62,8 @@ func startHinted(tb testing.TB, app, hint string, env ...string) *pair {
 		yaml = strings.TrimSuffix(yaml, "\n") + "\n    protocol: " + hint + "\n"
 	}
 	c := startController(tb, yaml)
-	env = append(env, "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=10s", "LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT=10s") // a busy machine is not what is tried
-	p.inbound = startSidecar(tb, c.addr, append(slices.Clip(env), "OUTRIGGER_INBOUND_NAMED="+p.in+"="+app)...)
-	p.outbound = startSidecar(tb, c.addr, append(slices.Clip(env), "OUTRIGGER_OUTBOUND_NAMED="+p.addr+"="+webHost+":80")...)
+	p.inbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_INBOUND_NAMED="+p.in+"="+app)...)
+	p.outbound = startSidecar(tb, c.addr, append(env, "OUTRIGGER_OUTBOUND_NAMED="+p.addr+"="+webHost+":80")...)
 	return p
 }
 
