@@ -2,6 +2,8 @@ package h2
 
 import (
 	"context"
+	"errors"
+	"syscall"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
@@ -68,13 +70,22 @@ func (c *conn) wrote(err error) {
 	c.flight = 0
 	if err != nil && c.werr == nil {
 		c.werr = err
-		_ = c.nc.Close() // the reader tells the streams
+		c.unwritable(err)
 	}
 	if c.werr != nil && c.buf != nil {
 		codec.Return(c.buf)
 		c.buf = nil
 	}
 	c.feed()
+}
+
+// unwritable has the reader end, which tells the streams why. If the peer has gone, what
+// it said before is read to its end first: that says how its streams ended.
+func (c *conn) unwritable(err error) {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return
+	}
+	_ = c.nc.Close()
 }
 
 func (c *conn) tryWrite(p []byte) (int, error) {
