@@ -85,8 +85,8 @@ func memory(t *testing.T, idle, blocked int) {
 		{"idle connections of HTTP/1", idle, 8 << 10, idleConns(false)},
 		{"idle connections of HTTP/2", idle, 16 << 10, idleConns(true)},
 		{"streams of gRPC", idle, 12 << 10, idleStreams},
-		// Beside what a reader costs there is one buffer of 64 KiB, and no more of its 100 MB.
-		{"blocked readers of HTTP/1", blocked, 128 << 10, blockedReaders(false)},
+		// Beside what a reader costs there is one buffer of 32 KiB, and no more of its 100 MB.
+		{"blocked readers of HTTP/1", blocked, 96 << 10, blockedReaders(false)},
 		{"blocked readers of HTTP/2", blocked, 32 << 10, blockedReaders(true)},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, test.n, test.each) })

@@ -9,13 +9,14 @@ const (
 	Small  = 4 << 10
 	Head   = 16 << 10 // nearly every head of HTTP/1 with a short content
 	Medium = 20 << 10 // a frame of HTTP/2's usual 16 KiB with its header, and more
+	Chunk  = 32 << 10 // of a long body
 	Large  = 64 << 10
-	Bulk   = 128 << 10 // for HTTP/1's long bodies: fewer reads and writes
+	Bulk   = 128 << 10 // of a body so long that its reader must be taking it: fewer reads and writes
 )
 
 // buffers lends buffers. They are kept as arrays, since a slice would cost an
 // allocation each time it is given back.
-type buffers struct{ tiny, small, head, medium, large, bulk sync.Pool }
+type buffers struct{ tiny, small, head, medium, chunk, large, bulk sync.Pool }
 
 // lent is the process's only store of buffers: they carry nothing from one
 // connection to another but their room.
@@ -24,6 +25,7 @@ var lent = buffers{ //nolint:gochecknoglobals // a pool of empty buffers is no s
 	small:  sync.Pool{New: func() any { return new([Small]byte) }},
 	head:   sync.Pool{New: func() any { return new([Head]byte) }},
 	medium: sync.Pool{New: func() any { return new([Medium]byte) }},
+	chunk:  sync.Pool{New: func() any { return new([Chunk]byte) }},
 	large:  sync.Pool{New: func() any { return new([Large]byte) }},
 	bulk:   sync.Pool{New: func() any { return new([Bulk]byte) }},
 }
@@ -40,6 +42,8 @@ func Borrow(n int) []byte {
 		return lent.head.Get().(*[Head]byte)[:0]
 	case n <= Medium:
 		return lent.medium.Get().(*[Medium]byte)[:0]
+	case n <= Chunk:
+		return lent.chunk.Get().(*[Chunk]byte)[:0]
 	case n <= Large:
 		return lent.large.Get().(*[Large]byte)[:0]
 	case n <= Bulk:
@@ -61,6 +65,8 @@ func Return(p []byte) {
 		lent.head.Put((*[Head]byte)(p))
 	case Medium:
 		lent.medium.Put((*[Medium]byte)(p))
+	case Chunk:
+		lent.chunk.Put((*[Chunk]byte)(p))
 	case Large:
 		lent.large.Put((*[Large]byte)(p))
 	case Bulk:

@@ -19,7 +19,8 @@ func TestBorrow(t *testing.T) {
 		{codec.Head, codec.Head},
 		{codec.Head + 1, codec.Medium},
 		{codec.Medium, codec.Medium},
-		{codec.Medium + 1, codec.Large},
+		{codec.Medium + 1, codec.Chunk},
+		{codec.Chunk + 1, codec.Large},
 		{codec.Large, codec.Large},
 		{codec.Large + 1, codec.Bulk},
 		{codec.Bulk, codec.Bulk},
@@ -38,7 +39,7 @@ func TestBorrow(t *testing.T) {
 
 // TestBorrowed sees that nobody is lent what another has.
 func TestBorrowed(t *testing.T) {
-	for _, size := range []int{codec.Tiny, codec.Small, codec.Head, codec.Medium, codec.Large, codec.Bulk} {
+	for _, size := range []int{codec.Tiny, codec.Small, codec.Head, codec.Medium, codec.Chunk, codec.Large, codec.Bulk} {
 		var all [8][]byte
 		for i := range all {
 			p := codec.Borrow(size)[:size]
@@ -58,7 +59,7 @@ func TestBorrowed(t *testing.T) {
 
 // TestBorrowAllocates: to borrow, and to give back, cost nothing.
 func TestBorrowAllocates(t *testing.T) {
-	for _, size := range []int{codec.Tiny, codec.Small, codec.Head, codec.Medium, codec.Large, codec.Bulk} {
+	for _, size := range []int{codec.Tiny, codec.Small, codec.Head, codec.Medium, codec.Chunk, codec.Large, codec.Bulk} {
 		if n := testing.AllocsPerRun(100, func() { codec.Return(codec.Borrow(size)) }); n != 0 {
 			t.Errorf("%d bytes: %v allocations", size, n)
 		}
@@ -83,7 +84,8 @@ func TestGrow(t *testing.T) {
 		{codec.Tiny, codec.Tiny - 1, 1, codec.Tiny},
 		{codec.Tiny, codec.Tiny, 1, codec.Small}, // twice the size at least
 		{codec.Small, 1, codec.Small, codec.Head},
-		{codec.Head, codec.Head, 1, codec.Large},
+		{codec.Head, codec.Head, 1, codec.Chunk},
+		{codec.Chunk, codec.Chunk, 1, codec.Large},
 		{codec.Large, codec.Large, 1, codec.Bulk},
 		{codec.Bulk, codec.Bulk, 1, codec.Bulk * 5 / 4}, // and then by a quarter
 		{codec.Bulk, codec.Bulk, codec.Bulk, codec.Bulk * 2},

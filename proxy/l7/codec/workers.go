@@ -20,7 +20,8 @@ type Workers struct {
 // A Job is what a worker runs.
 type Job interface{ Run() }
 
-// A worker is a goroutine that waits for a job.
+// A worker is a goroutine that runs jobs. Between two it waits at jobs, which is made
+// when it first does: many have but the one.
 type worker struct{ jobs chan Job }
 
 const (
@@ -39,14 +40,15 @@ func (s *Workers) Start(j Job) {
 	}
 	s.mu.Unlock()
 	if w == nil {
-		w = &worker{jobs: make(chan Job, 1)}
-		go s.work(w)
+		go s.work(j)
+		return
 	}
 	w.jobs <- j
 }
 
-func (s *Workers) work(w *worker) {
-	for j := range w.jobs {
+func (s *Workers) work(j Job) {
+	w := &worker{}
+	for ok := true; ok; j, ok = <-w.jobs {
 		j.Run()
 		if !s.park(w) {
 			return
@@ -60,6 +62,9 @@ func (s *Workers) park(w *worker) bool {
 	defer s.mu.Unlock()
 	if s.conns == 0 || len(s.idle) >= maxIdleWorkers {
 		return false
+	}
+	if w.jobs == nil {
+		w.jobs = make(chan Job, 1)
 	}
 	s.idle = append(s.idle, w)
 	if s.trim == nil {

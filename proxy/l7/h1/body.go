@@ -20,6 +20,7 @@ type body struct {
 	left    int64 // of kind byLength
 	chunks  dechunker
 	inside  bool // of a trailer: the last chunk has been read
+	reads   int  // how often it was read for much
 	trailer stack.Header
 	err     error // io.EOF at the end; whatever else it failed with
 
@@ -44,7 +45,7 @@ const (
 func (b *body) start(in *input, p *Params, f framing) {
 	b.trailer.Reset()
 	b.in, b.params, b.framing, b.left = in, p, f, f.length
-	b.chunks, b.inside, b.begin, b.done = dechunker{}, false, nil, false
+	b.chunks, b.inside, b.begin, b.done, b.reads = dechunker{}, false, nil, false, 0
 	b.stop.c = in.c
 	b.err = nil
 	b.fate.Store(isOpen)
@@ -103,11 +104,7 @@ func (b *body) Next(ctx context.Context) ([]byte, error) {
 
 // fill waits for more, until ctx is done.
 func (b *body) fill(ctx context.Context) error {
-	size := codec.Head
-	if b.kind == byEnd || b.left > codec.Head || b.chunks.left > codec.Head {
-		size = codec.Bulk
-	}
-	err := b.wait(ctx, size)
+	err := b.wait(ctx, b.roomWanted())
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -120,6 +117,21 @@ func (b *body) fill(ctx context.Context) error {
 	default:
 		return fmt.Errorf("read body: %w", err)
 	}
+}
+
+// taken is how much of a body has been read before more is read at once: more than the
+// kernel holds for a reader that does not read, so that such a one costs little here.
+const taken = 16 << 20
+
+// roomWanted returns how much is read at once.
+func (b *body) roomWanted() int {
+	if b.kind != byEnd && b.left <= codec.Head && b.chunks.left <= codec.Head {
+		return codec.Head
+	}
+	if b.reads++; b.reads <= taken/codec.Chunk {
+		return codec.Chunk
+	}
+	return codec.Bulk
 }
 
 // wait receives something unless ctx is done before. An interruption that was
