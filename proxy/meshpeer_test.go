@@ -184,9 +184,9 @@ func (m meshClient) header(ctx context.Context, addr, server string, port int, s
 
 // carried sends one request of HTTP/1 over HTTP/2 on c, as orig-proto has it.
 func (m meshClient) carried(ctx context.Context, c net.Conn, host, path, body string) (*http.Response, string, error) {
-	t := &http2.Transport{AllowHTTP: true}
-	defer t.CloseIdleConnections()
-	conn, err := t.NewClientConn(c)
+	t := &http2.Transport{AllowHTTP: true} //nolint:staticcheck // the connection is open already
+	defer t.CloseIdleConnections() //nolint:staticcheck // the connection is open already
+	conn, err := t.NewClientConn(c) //nolint:staticcheck // the connection is open already
 	if err != nil {
 		return nil, "", err
 	}
@@ -273,7 +273,7 @@ func (s *meshServer) serve(c *tls.Conn) error {
 	if session == peerHTTP1 {
 		return errors.New("HTTP/1 without orig-proto is not served here")
 	}
-	new(http2.Server).ServeConn(c, &http2.ServeConnOpts{Handler: h})
+	new(http2.Server).ServeConn(c, &http2.ServeConnOpts{Handler: h}) //nolint:staticcheck // the connection is open already
 	return nil
 }
 
