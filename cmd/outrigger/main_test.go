@@ -24,10 +24,17 @@ func TestMain(m *testing.M) {
 }
 
 func TestExecute(t *testing.T) {
-	bad := filepath.Join(t.TempDir(), "mesh.yaml")
-	if err := os.WriteFile(bad, []byte("services:\n- name: web\n  port: 0\n"), 0o600); err != nil {
-		t.Fatal(err)
+	file := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	bad := file("mesh.yaml", "services:\n- name: web\n  port: 0\n")
+	plain := file("plain.yaml", "services: []\n")
+	astray := file("astray.yaml", "services: []\nidentity: {directory: made, tokens: nowhere.yaml}\n")
+	meshed := file("meshed.yaml", "services: []\nidentity: {directory: made, tokens: "+file("tokens.yaml", "web.demo: secret\n")+"}\n")
 	for _, test := range []struct {
 		args      []string
 		status    int
@@ -49,6 +56,11 @@ func TestExecute(t *testing.T) {
 		{[]string{"control"}, 64, "", "--file"},
 		{[]string{"control", "--file", bad}, 64, "", "mesh.yaml:3: "},
 		{[]string{"control", "--file", bad + "x"}, 64, "", "no such file"},
+		{[]string{"control", "--file", astray}, 64, "", "no such file"},
+		{[]string{"control", "anchors"}, 64, "", "--file"},
+		{[]string{"control", "anchors", "--file", bad}, 64, "", "mesh.yaml:3: "},
+		{[]string{"control", "anchors", "--file", plain}, 64, "", "no identity section"},
+		{[]string{"control", "anchors", "--file", meshed}, 0, "-----BEGIN CERTIFICATE-----", ""},
 	} {
 		t.Run(fmt.Sprint(test.args), func(t *testing.T) {
 			var out, errs bytes.Buffer

@@ -33,10 +33,40 @@ func (r *reader) endpoint(n *yaml.Node) workload {
 		"weight":      func(n *yaml.Node) { w.weight = r.weight(n) },
 		"protocol":    func(n *yaml.Node) { w.protocol = r.protocol(n) },
 		"labels":      func(n *yaml.Node) { w.labels = r.labels(n) },
-		"identity":    r.later("identity", "identity is built"),
-		"inboundPort": r.later("inboundPort", "identity is built"),
+		"identity":    func(n *yaml.Node) { w.identity = r.identity(n) },
+		"serverName":  func(n *yaml.Node) { w.serverName = r.serverName(n) },
+		"inboundPort": func(n *yaml.Node) { w.inboundPort = uint16(r.number(n, "inboundPort", 1, math.MaxUint16)) },
 	}, "address")
+	r.meshed(n, &w)
 	return w
+}
+
+// meshed checks what an endpoint with a sidecar has. A DNS name is asked for by
+// itself.
+func (r *reader) meshed(n *yaml.Node, w *workload) {
+	switch given := w.identity.text != ""; {
+	case !given && has(n, "identity"): // it is a mistake already
+	case !given && w.serverName != "":
+		r.fail(n, "an endpoint with a serverName has no identity")
+	case !given && w.inboundPort != 0:
+		r.fail(n, "an endpoint with an inboundPort has no identity")
+	case w.identity.isURI && !has(n, "serverName"):
+		r.fail(n, "an endpoint whose identity is a URI has no serverName")
+	case w.serverName == "":
+		w.serverName = w.identity.text
+	}
+}
+
+func (r *reader) serverName(n *yaml.Node) string {
+	text, ok := r.text(n, "serverName")
+	if !ok {
+		return ""
+	}
+	name, err := parseName(text)
+	if err != nil {
+		r.fail(n, "serverName %q: %v", text, err)
+	}
+	return name
 }
 
 func (r *reader) address(n *yaml.Node) netip.AddrPort {

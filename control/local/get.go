@@ -91,14 +91,42 @@ func remove(addrs []netip.AddrPort) *destination.Update {
 // endpoint is what both Get and GetProfile say of an endpoint.
 func endpoint(e member) *destination.WeightedAddr {
 	a := &destination.WeightedAddr{Addr: tcpAddress(e.addr), Weight: e.weight, MetricLabels: e.labels}
+	a.TlsIdentity, a.ProtocolHint = e.tlsIdentity(), e.protocolHint()
+	return a
+}
+
+// protocolHint says what e speaks, and on which port its sidecar takes a transport
+// header.
+func (e member) protocolHint() *destination.ProtocolHint {
+	h := new(destination.ProtocolHint)
 	switch e.hint() {
 	case http2:
-		a.ProtocolHint = &destination.ProtocolHint{Protocol: &destination.ProtocolHint_H2_{H2: new(destination.ProtocolHint_H2)}}
+		h.Protocol = &destination.ProtocolHint_H2_{H2: new(destination.ProtocolHint_H2)}
 	case opaque:
-		a.ProtocolHint = &destination.ProtocolHint{Protocol: &destination.ProtocolHint_Opaque_{Opaque: new(destination.ProtocolHint_Opaque)}}
+		h.Protocol = &destination.ProtocolHint_Opaque_{Opaque: new(destination.ProtocolHint_Opaque)}
 	case unknown:
+		if e.inboundPort == 0 {
+			return nil
+		}
 	}
-	return a
+	if e.inboundPort != 0 {
+		h.OpaqueTransport = &destination.ProtocolHint_OpaqueTransport{InboundPort: uint32(e.inboundPort)}
+	}
+	return h
+}
+
+// tlsIdentity says whom e must prove to be, nil if nobody.
+func (e member) tlsIdentity() *destination.TlsIdentity {
+	if e.identity.text == "" {
+		return nil
+	}
+	t := &destination.TlsIdentity{ServerName: &destination.TlsIdentity_DnsLikeIdentity{Name: e.serverName}}
+	if e.identity.isURI {
+		t.Strategy = &destination.TlsIdentity_UriLikeIdentity_{UriLikeIdentity: &destination.TlsIdentity_UriLikeIdentity{Uri: e.identity.text}}
+	} else {
+		t.Strategy = &destination.TlsIdentity_DnsLikeIdentity_{DnsLikeIdentity: &destination.TlsIdentity_DnsLikeIdentity{Name: e.identity.text}}
+	}
+	return t
 }
 
 // tcpAddress writes a as net.proto has it: in network order.

@@ -1,7 +1,8 @@
 // Package local is a control plane in one file, for one machine: it answers the
 // questions that a proxy asks of Linkerd's destination and policy controllers
-// from a YAML file, as they would. It is not a controller of anything: it watches
-// nothing but its file, issues no identity and checks no health. Read Mesh for
+// from a YAML file, as they would, and certifies identities by tokens from another.
+// It is not a controller of anything: it watches nothing but its file, and checks
+// no health. Read Mesh for
 // what the file says, then Server.
 package local
 
@@ -20,6 +21,7 @@ type Mesh struct {
 	names     map[string]*service         // by name: the first with it
 	ips       map[netip.Addr]*service     // by own address: the first with it
 	endpoints map[netip.AddrPort]member
+	identity  *section // nil if nobody is certified
 }
 
 // Services returns each service's name and port, "web.demo.svc.cluster.local:80",
@@ -56,6 +58,10 @@ type workload struct {
 	weight   uint32
 	protocol protocol
 	labels   map[string]string
+
+	identity    identity
+	serverName  string // the name to ask for in TLS, if there is an identity
+	inboundPort uint16 // its sidecar's; zero if it is not to be reached by that
 }
 
 // A member is a workload as part of a service.

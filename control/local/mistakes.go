@@ -40,7 +40,10 @@ func (m *Mistakes) Error() string {
 }
 
 // A reader collects the mistakes of a file as it is read.
-type reader struct{ mistakes []Mistake }
+type reader struct {
+	mistakes []Mistake
+	base     string // where paths in the file begin
+}
 
 func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 	r.failAt(n.Line, format, args...)

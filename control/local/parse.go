@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -49,15 +50,18 @@ func read(path string) ([]byte, error) {
 }
 
 func parse(file string, data []byte) (*Mesh, error) {
-	var r reader
+	r := reader{base: filepath.Dir(file)}
 	var services []*service
+	var identity *section
 	if root := r.document(data); root != nil {
-		services = r.mesh(root)
+		services, identity = r.mesh(root)
 	}
 	if err := r.err(file); err != nil {
 		return nil, err
 	}
-	return newMesh(services), nil
+	m := newMesh(services)
+	m.identity = identity
+	return m, nil
 }
 
 // document returns the one value of the file, or nil. An empty file is a
@@ -98,15 +102,15 @@ func (r *reader) syntax(err error) {
 	r.failAt(max(line, 1), "not YAML: %s", text)
 }
 
-func (r *reader) mesh(root *yaml.Node) []*service {
-	var services []*service
+func (r *reader) mesh(root *yaml.Node) (services []*service, identity *section) {
 	r.fields(root, "the file", map[string]func(*yaml.Node){
 		"services": func(n *yaml.Node) {
 			r.each(n, "services", func(n *yaml.Node) { services = append(services, r.service(n)) })
 		},
+		"identity": func(n *yaml.Node) { identity = r.section(n) },
 	}, "services")
 	r.unique(services)
-	return services
+	return services, identity
 }
 
 func (r *reader) service(n *yaml.Node) *service {

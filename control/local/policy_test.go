@@ -104,7 +104,7 @@ func TestWatchLive(t *testing.T) {
 
 func TestOthersAreNotServed(t *testing.T) {
 	r := serve(t, emoji)
-	for _, method := range []string{"/io.linkerd.proxy.identity.Identity/Certify", "/io.linkerd.proxy.inbound.InboundServerPolicies/GetPort"} {
+	for _, method := range []string{"/io.linkerd.proxy.identity.Identity/Certify", "/io.linkerd.proxy.inbound.InboundServerPolicies/GetPort"} { // without an identity section
 		if err := r.conn.Invoke(soon(t), method, new(destination.GetDestination), new(destination.Update)); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v, want Unimplemented", method, err)
 		}

@@ -8,9 +8,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// retries is when the rest of a ServiceProfile is to be had.
-const retries = "retries and timeouts are built"
-
 func (r *reader) profile(n *yaml.Node) profile {
 	if isNull(n) {
 		return profile{}
@@ -22,7 +19,7 @@ func (r *reader) profile(n *yaml.Node) profile {
 		},
 		"overrides":    func(n *yaml.Node) { p.overrides = r.overrides(n) },
 		"dstOverrides": func(n *yaml.Node) { r.fail(n, "dstOverrides is called overrides here") },
-		"retryBudget":  r.later("retryBudget", retries),
+		"retryBudget":  r.later("retryBudget"),
 	})
 	return p
 }
@@ -32,9 +29,9 @@ func (r *reader) route(n *yaml.Node) route {
 	r.fields(n, "a route", map[string]func(*yaml.Node){
 		"name":            func(n *yaml.Node) { rt.name, _ = r.text(n, "name") },
 		"condition":       func(n *yaml.Node) { rt.condition = r.condition(n, 0) },
-		"responseClasses": r.later("responseClasses", retries),
-		"isRetryable":     r.later("isRetryable", retries),
-		"timeout":         r.later("timeout", retries),
+		"responseClasses": r.later("responseClasses"),
+		"isRetryable":     r.later("isRetryable"),
+		"timeout":         r.later("timeout"),
 	}, "name", "condition")
 	return rt
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/linkerd/linkerd2-proxy-api/go/destination"
+	api "github.com/linkerd/linkerd2-proxy-api/go/identity"
 	"github.com/linkerd/linkerd2-proxy-api/go/outbound"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -25,17 +26,19 @@ type Config struct {
 
 const defaultMaxStreams = 1 << 16
 
-// A Server answers for Linkerd's Destination and OutboundPolicies services from a
-// Mesh, on one listener. A changed Mesh goes to the streams that are open, each
+// A Server answers for Linkerd's Destination, OutboundPolicies and Identity services
+// from a Mesh, on one listener. A changed Mesh goes to the streams that are open, each
 // of which is sent only what changed for it. A client that reads slowly has
 // nothing queued for it: it is sent the newest state when it has taken the last.
 //
-// InboundServerPolicies and Identity are not served: Unimplemented.
+// Identity is served if the Mesh has an identity section. InboundServerPolicies is
+// not: Unimplemented.
 type Server struct {
 	log     *slog.Logger
 	streams uint32
 	setting sync.Mutex // held to write state
 	state   atomic.Pointer[state]
+	issuing sync.Mutex // held while the issuer of identities is read, or made
 }
 
 // A state is what the Server says at one moment.
@@ -74,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.MaxConcurrentStreams(s.streams), grpc.WaitForHandlers(true))
 	destination.RegisterDestinationServer(server, destinations{s: s})
 	outbound.RegisterOutboundPoliciesServer(server, policies{s: s})
+	api.RegisterIdentityServer(server, identities{s: s})
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

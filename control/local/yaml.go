@@ -39,6 +39,16 @@ func (r *reader) fields(n *yaml.Node, what string, known map[string]func(*yaml.N
 	}
 }
 
+// has reports whether a mapping has a key.
+func has(n *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
 // each reads a list. One that is written but empty is an empty list.
 func (r *reader) each(n *yaml.Node, what string, read func(*yaml.Node)) {
 	if isNull(n) {
@@ -83,8 +93,8 @@ func (r *reader) boolean(n *yaml.Node, what string) bool {
 }
 
 // later returns a reader of a key that is known but not built.
-func (r *reader) later(what, until string) func(*yaml.Node) {
-	return func(n *yaml.Node) { r.fail(n, "%s is not supported until %s", what, until) }
+func (r *reader) later(what string) func(*yaml.Node) {
+	return func(n *yaml.Node) { r.fail(n, "%s is not supported until retries and timeouts are built", what) }
 }
 
 // noAliases refuses aliases, which could make a small file endless.

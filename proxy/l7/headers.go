@@ -79,15 +79,28 @@ func RequireID(e discover.Endpoint) stack.Layer[stack.Service] {
 	}
 }
 
-// checkID removes l5d-require-id, of which each value must be id.
+// checkID removes l5d-require-id, of which each value must be id. A DNS name may be
+// written in capitals; a URI's path may not.
 func checkID(h *stack.Header, id tls.ID) error {
+	isURI := strings.Contains(string(id), ":")
 	for want := range h.Values(requireID) {
-		if id == "" || !strings.EqualFold(want, string(id)) {
+		if id == "" || want != string(id) && (isURI || lowerASCII(want) != string(id)) {
 			return fmt.Errorf("%w: required %q, found %q", ErrIdentity, want, id)
 		}
 	}
 	h.Del(requireID)
 	return nil
+}
+
+// lowerASCII leaves alone what no DNS name has, where strings.ToLower would make
+// letters of it that one may have.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // StripPeerErrors removes what a peer's proxy says to this one from its

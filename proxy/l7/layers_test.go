@@ -134,6 +134,7 @@ func TestMeshHeaders(t *testing.T) {
 		"the destination is told":     {l7.Canonical("web.test:80"), "", []string{"l5d-dst-canonical", "evil:1"}, "host: app.test, l5d-dst-canonical: web.test:80"},
 		"a gateway's authority":       {l7.OverrideAuthority("gw.test"), "", []string{"l5d-dst-canonical", "x"}, "host: gw.test"},
 		"no gateway":                  {l7.OverrideAuthority(""), "", nil, "host: app.test"},
+		"a required URI":              {l7.RequireID(discover.Endpoint{ID: "spiffe://a/B"}), "", []string{"l5d-require-id", "spiffe://a/B"}, "host: app.test"},
 		"a required id that is there": {l7.RequireID(discover.Endpoint{ID: "web.test"}), "", []string{"l5d-require-id", "Web.test"}, "host: app.test"},
 	} {
 		if got := fields(t, tt.layer, tt.peer, tt.in...); got != tt.want {
@@ -161,6 +162,12 @@ func TestRequireIDFailsClosed(t *testing.T) {
 		"empty":               {"", []string{""}},
 		"not an id at all":    {"web.test", []string{"%$/"}},
 		"one of two is wrong": {"web.test", []string{"web.test", "db.test"}},
+		"a final dot":         {"web.test", []string{"web.test."}},
+		"blanks":              {"web.test", []string{"web.test "}},
+		"a list":              {"web.test", []string{"web.test, web.test"}},
+		"a letter like ours":  {"kiwi.test", []string{"\u212aiwi.test"}}, // K, of Kelvin
+		"a path in capitals":  {"spiffe://a/ns/web", []string{"spiffe://a/ns/WEB"}},
+		"empty, beside one":   {"web.test", []string{"web.test", ""}},
 	} {
 		r := request()
 		for _, w := range tt.want {

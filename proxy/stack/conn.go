@@ -20,6 +20,10 @@ type Conn struct {
 	OrigDst netip.AddrPort // where the client meant to go
 	Peer    tls.ID         // who the client proved to be
 
+	TLS        TLSState // what became of the client's TLS
+	PolicyPort uint16   // the port whose policy applies, if it is not OrigDst's; else zero
+	Secured    *Secured // what the client said in TLS; nil if there is none, or nobody has looked
+
 	// Meter, if it is not nil, counts the bytes that pass.
 	Meter *Meter
 
@@ -39,6 +43,28 @@ type Conn struct {
 // A Meter counts the bytes of all connections that share it, from the proxy's
 // point of view.
 type Meter struct{ Read, Written atomic.Int64 }
+
+// A TLSState is what became of the TLS of an accepted connection.
+type TLSState uint8
+
+// What can become of it.
+const (
+	Unexamined TLSState = iota // nobody has looked
+	NoTLS                      // plain text, or TLS that asks for no name
+	SkippedTLS                 // nobody is to look: the port's policy says that it is opaque
+	ForeignTLS                 // it is for somebody else, and passed on as it came
+	MeshTLS                    // it ended here; Conn.Peer is who the client proved to be
+)
+
+// Secured is what the client said in TLS, and in the transport header within it.
+// It never changes: who learns more gives the Conn another.
+type Secured struct {
+	SNI     string // the name that the client asked for, in lower case
+	ALPN    string // the protocol that was agreed on; "" if none was, or it is not known
+	Headed  bool   // whether there was a transport header, of which the next two are
+	Session Session
+	Name    string // the destination behind this gateway; "" if it is this workload
+}
 
 // A Session is what a connection is to carry, as a transport header names it.
 type Session uint8
