@@ -218,6 +218,10 @@ type Identity struct {
 	ServerName       string // the SNI by which it is asked for
 	SpireAddr        string // of the SPIFFE Workload API; "" for linkerd's identity service
 	SpireBackoff     control.Backoff
+	Timeout          time.Duration // of one try
+	Retry            time.Duration // the pause after the first try that failed, while there is no certificate that is valid
+	Reminder         time.Duration // between two warnings that there has been none yet
+	AnchorsPoll      time.Duration // between two looks at TrustAnchorsFile
 }
 
 // Trace is where spans go and what they carry.

@@ -10,7 +10,21 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/tls"
 )
+
+// reachedDirectly gives connections to the inbound port itself to direct. Without an
+// identity there is no such thing.
+func (i *inbound) reachedDirectly() stack.Layer[stack.Handler] {
+	if i.Identity == nil {
+		return stack.Chain[stack.Handler]()
+	}
+	var ports []uint16
+	for _, a := range i.Config.Inbound.Listen {
+		ports = append(ports, a.Port())
+	}
+	return l4.Apart(i.direct(i.Identity.ServerName(), i.handshake(tls.TransportALPN)), ports...)
+}
 
 // direct serves the connections to the inbound port itself, which other sidecars
 // open: within mutual TLS a transport header says which port they are for, and what
@@ -53,17 +67,18 @@ func (i *inbound) headed(ctx context.Context, c *stack.Conn) error {
 // session serves what the header said that the connection carries; nothing is
 // detected. Of a port that its policy calls opaque there are no routes.
 func (i *inbound) session(ctx context.Context, c *stack.Conn, p *port) error {
-	http1, http2 := p.http1, p.http2
-	if p.policy.Protocol == policy.Opaque {
-		none := l7.Rescue(i.answer(false))(l7.Fail(fmt.Errorf("port %d is opaque: %w", c.PolicyPort, profiles.ErrNoRoute)))
-		http1, http2 = h1Handler(none, i.h1Params(&i.Config.Inbound)), h2Handler(none, i.h2Params(&i.Config.Inbound))
+	opaque := p.policy.Protocol == policy.Opaque
+	none := l7.Rescue(i.answer(false))(l7.Fail(fmt.Errorf("port %d is opaque: %w", c.PolicyPort, profiles.ErrNoRoute)))
+	switch {
+	case c.Secured.Session == stack.NoSession:
+		return i.as(ctx, c, p, (*served).asOpaque)
+	case c.Secured.Session == stack.HTTP1Session && opaque:
+		return h1Handler(none, i.h1Params(&i.Config.Inbound))(ctx, c)
+	case c.Secured.Session == stack.HTTP1Session:
+		return i.as(ctx, c, p, (*served).asHTTP1)
+	case opaque:
+		return h2Handler(none, i.h2Params(&i.Config.Inbound))(ctx, c)
+	default:
+		return i.as(ctx, c, p, (*served).asHTTP2)
 	}
-	switch c.Secured.Session {
-	case stack.HTTP1Session:
-		return http1(ctx, c)
-	case stack.HTTP2Session:
-		return http2(ctx, c)
-	case stack.NoSession:
-	}
-	return p.opaque(ctx, c)
 }

@@ -55,17 +55,15 @@ func (r *envReader) services(c *Config) {
 	}
 }
 
-// identity refuses every environment that is not unmeshed, after saying what
-// else is wrong with its identity.
+// identity refuses an environment that has no identity, unless it is unmeshed on
+// purpose, or one that is not whole.
 func (r *envReader) identity(c *Config) {
 	switch {
 	case c.Unmeshed, r.refused[unmeshed]:
 	case len(r.meshed) == 0:
-		r.mistake(ErrNoIdentity, unmeshed+" must be true to run without an identity; with one, this version does not run yet")
+		r.mistake(ErrNoIdentity, unmeshed+" must be true to run without an identity, in clear text")
 	default:
 		r.certified(&c.Identity)
-		r.mistake(ErrNotSupported, fmt.Sprintf("%s: identity is not supported yet; %s=true runs without it, in clear text",
-			strings.Join(r.meshed, ", "), unmeshed))
 	}
 }
 

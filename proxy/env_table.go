@@ -35,7 +35,7 @@ const (
 	obeyedNotYet   Obeyed = "not yet: warned of"
 	obeyedTraces   Obeyed = "not yet: nothing without traces"
 	obeyedRefused  Obeyed = "not yet: refused"
-	obeyedIdentity Obeyed = "not yet: refused, or ignored if unmeshed"
+	obeyedIdentity Obeyed = "yes, unless unmeshed: then ignored"
 	obeyedNever    Obeyed = "never read, as by linkerd2-proxy"
 )
 

@@ -22,7 +22,7 @@ var imports = []struct{ pkg, may string }{
 	{"proxy/stack", "tls"},
 	{"profiles", "tls control discover proxy/stack"},
 	{"proxy/policy", "tls control proxy/stack"},
-	{"proxy/telemetry", "discover proxy/stack"},
+	{"proxy/telemetry", "tls discover proxy/stack"},
 	{"proxy/tap", "discover proxy/stack"},
 	{"proxy/cache", "proxy/stack"},
 	{"proxy/admin", "proxy/telemetry"},

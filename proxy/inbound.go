@@ -11,13 +11,14 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
+	"github.com/outrigger-mesh/outrigger/tls"
 )
 
 // The inbound stack takes connections from the mesh to the application:
 //
-//	redirected ─┐
-//	named ──────┴→ find → local ─┬─ not HTTP ──────→ opaque ────────────→ connect
-//	                             └─ HTTP/1, HTTP/2 → request → endpoint → connect
+//	redirected ─┬→ direct ─┐
+//	named ──────┴─→ find ──┴→ local → served ─┬─ not HTTP ──────→ opaque ────────────→ connect
+//	                                          └─ HTTP/1, HTTP/2 → request → endpoint → connect
 //
 // Each box is the function of that name below, in that order, and each
 // function's layers stand in the order in which a request meets them.
@@ -45,7 +46,8 @@ func (i *inbound) redirected() stack.Handler {
 		i.tcpErrors(telemetry.Inbound),
 		l4.OrigDst,
 		l4.Allow(i.Config.LocalIPs...), // below OrigDst, whose answer it checks
-		l4.RefuseLoops(i.Config.Inbound.Listen...), // below OrigDst too; the direct stack stands here once there is TLS
+		i.reachedDirectly(),            // above RefuseLoops: it is how other sidecars come
+		l4.RefuseLoops(i.Config.Inbound.Listen...), // below OrigDst too
 	)(func(ctx context.Context, c *stack.Conn) error {
 		return i.find(ctx, c, portKey{addr: c.OrigDst})
 	})
@@ -69,58 +71,97 @@ func (i *inbound) find(ctx context.Context, c *stack.Conn, to portKey) error {
 		return l4.Refuse(c, err)
 	}
 	defer release()
-	return p.serve(ctx, c)
+	return p.accept(ctx, c)
 }
 
 // A port serves one port of the application, for as long as anyone uses it.
 type port struct {
-	policy *policy.Policy
-	detect func(*stack.Conn) (l4.Detection, error)
-	http1  stack.Handler
-	http2  stack.Handler
-	opaque stack.Handler
+	to      portKey
+	policy  *policy.Policy
+	accept  stack.Handler // tells TLS from the rest, and then HTTP, unless the policy already has
+	detect  func(*stack.Conn) (l4.Detection, error)
+	clients *shared[client, *served]
+	next    stack.Service // sends requests to the application
 }
 
-// serve tells HTTP from the rest, unless the port's policy already has.
-func (p *port) serve(ctx context.Context, c *stack.Conn) error {
-	switch p.policy.Protocol {
-	case policy.HTTP1:
-		return p.http1(ctx, c)
-	case policy.HTTP2:
-		return p.http2(ctx, c)
-	case policy.Opaque:
-		return p.opaque(ctx, c)
-	case policy.Detect:
+// local builds what serves one port. What it keeps open ends with ctx.
+func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
+	p := &port{to: to, policy: i.policies(to.addr.Port()), next: i.endpoint(ctx, to)}
+	p.detect = i.detect(telemetry.Inbound, serverLabels(p.policy.Server, to.addr.Port()), i.Config.Inbound.DetectTimeout)
+	p.clients = &shared[client, *served]{idle: i.Config.Inbound.DiscoveryIdle}
+	context.AfterFunc(ctx, p.clients.close)
+	detected := func(ctx context.Context, c *stack.Conn) error { return i.detected(ctx, c, p) }
+	switch {
+	case p.policy.Protocol == policy.Opaque: // its server may speak first, and then waiting for a ClientHello would be in vain
+		p.accept = l4.SkipTLS(detected)
+	case i.Identity != nil:
+		p.accept = l4.Terminate(i.Identity.ServerName(), i.Config.Inbound.DetectTimeout, i.handshake(""))(detected)
+	default:
+		p.accept = detected
+	}
+	return p, nil
+}
+
+// detected tells HTTP from the rest, unless it is known what the connection carries.
+func (i *inbound) detected(ctx context.Context, c *stack.Conn, p *port) error {
+	switch {
+	case c.TLS == stack.ForeignTLS, p.policy.Protocol == policy.Opaque:
+		return i.as(ctx, c, p, (*served).asOpaque)
+	case p.policy.Protocol == policy.HTTP1:
+		return i.as(ctx, c, p, (*served).asHTTP1)
+	case p.policy.Protocol == policy.HTTP2:
+		return i.as(ctx, c, p, (*served).asHTTP2)
 	}
 	switch d, err := p.detect(c); {
 	case err != nil:
 		_ = c.Close()
 		return err
 	case d.Protocol == l4.HTTP1:
-		return p.http1(ctx, c)
+		return i.as(ctx, c, p, (*served).asHTTP1)
 	case d.Protocol == l4.HTTP2:
-		return p.http2(ctx, c)
+		return i.as(ctx, c, p, (*served).asHTTP2)
 	default:
-		return p.opaque(ctx, c)
+		return i.as(ctx, c, p, (*served).asOpaque)
 	}
 }
 
-// local builds what serves one port. What it keeps open ends with ctx.
-func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
-	p := &port{policy: i.policies(to.addr.Port())}
-	reason := telemetry.NoTLSFromPeer
-	if p.policy.Protocol == policy.Opaque {
-		reason = telemetry.PortSkippedTLS
+// as serves c as what it was found to be, counted as its client's. What clients that
+// prove nothing say of themselves is no key: there is no end to it.
+func (i *inbound) as(ctx context.Context, c *stack.Conn, p *port, how func(*served) stack.Handler) error {
+	if c.TLS == stack.ForeignTLS {
+		return how(i.served(p, c))(ctx, c)
 	}
-	server := serverLabels(p.policy.Server, to.addr.Port())
-	p.detect = i.detect(telemetry.Inbound, server, i.Config.Inbound.DetectTimeout)
-	labels := telemetry.Inbound.Labels().Join(telemetry.Target(to.addr)).Join(reason.Labels())
-	accepted := i.Metrics.Accepted(labels.Join(server))
-	svc := i.request(p.policy, to, labels, i.endpoint(ctx, to))
-	p.http1 = accepted(h1Handler(svc, i.h1Params(&i.Config.Inbound)))
-	p.http2 = accepted(h2Handler(svc, i.h2Params(&i.Config.Inbound)))
-	p.opaque = i.opaque(p.policy, accepted, to)
-	return p, nil
+	s, release, err := p.clients.get(context.WithoutCancel(ctx), client{c.TLS, c.Peer}, func(context.Context, client) (*served, error) { return i.served(p, c), nil })
+	if err != nil {
+		return l4.Refuse(c, err)
+	}
+	defer release()
+	return how(s)(ctx, c)
+}
+
+// A client is what a port's metrics tell clients apart by.
+type client struct {
+	tls stack.TLSState
+	id  tls.ID
+}
+
+// A served is what a port does with connections of one client.
+type served struct{ http1, http2, opaque stack.Handler }
+
+func (s *served) asHTTP1() stack.Handler  { return s.http1 }
+func (s *served) asHTTP2() stack.Handler  { return s.http2 }
+func (s *served) asOpaque() stack.Handler { return s.opaque }
+
+// served builds what serves connections such as c.
+func (i *inbound) served(p *port, c *stack.Conn) *served {
+	labels := telemetry.Inbound.Labels().Join(telemetry.Target(p.to.addr)).Join(clientLabels(c))
+	accepted := i.Metrics.Accepted(labels.Join(serverLabels(p.policy.Server, p.to.addr.Port())))
+	svc := i.request(p.policy, p.to, labels, p.next)
+	return &served{
+		http1:  accepted(h1Handler(svc, i.h1Params(&i.Config.Inbound))),
+		http2:  accepted(h2Handler(svc, i.h2Params(&i.Config.Inbound))),
+		opaque: i.opaque(p.policy, accepted, p.to),
+	}
 }
 
 // request is what every HTTP request meets.

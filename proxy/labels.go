@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/outrigger-mesh/outrigger/discover"
@@ -49,13 +50,38 @@ func targetLabels(t profiles.Target) telemetry.Labels {
 
 // endpointLabels are those of what is sent to an endpoint (Linkerd's endpoint
 // group). authority is the backend's "name:port", or "" if there is none.
-func endpointLabels(e discover.Endpoint, authority string) telemetry.Labels {
+func (o *outbound) endpointLabels(e discover.Endpoint, authority string) telemetry.Labels {
 	l := telemetry.Outbound.Labels()
 	if authority != "" {
 		l = l.With("authority", withoutPort80(authority))
 	}
-	reason := telemetry.NotDiscovered
-	return l.Join(telemetry.Target(e.Addr)).Join(reason.Labels()).Prefixed("dst_", e.Labels)
+	return l.Join(telemetry.Target(e.Addr)).Join(o.securedLabels(e)).Prefixed("dst_", e.Labels)
+}
+
+// securedLabels say whether what is sent to e is encrypted, and why not.
+func (o *outbound) securedLabels(e discover.Endpoint) telemetry.Labels {
+	switch {
+	case e.ID != "" && o.Identity != nil:
+		return telemetry.ServerID(string(e.ID))
+	case slices.Contains(o.Config.LocalIPs, e.Addr.Addr()):
+		return telemetry.Loopback.Labels()
+	default:
+		return telemetry.NotDiscovered.Labels()
+	}
+}
+
+// clientLabels are those of what became of the TLS of an accepted connection.
+func clientLabels(c *stack.Conn) telemetry.Labels {
+	switch c.TLS {
+	case stack.MeshTLS:
+		return telemetry.ClientID(string(c.Peer))
+	case stack.ForeignTLS:
+		return telemetry.ForeignTLS(c.Secured.SNI)
+	case stack.SkippedTLS:
+		return telemetry.PortSkippedTLS.Labels()
+	case stack.NoTLS, stack.Unexamined:
+	}
+	return telemetry.NoTLSFromPeer.Labels()
 }
 
 // routeLabels are those of a ServiceProfile's route.

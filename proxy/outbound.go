@@ -13,6 +13,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
+	"github.com/outrigger-mesh/outrigger/tls"
 )
 
 // The outbound stack takes connections from the application to the mesh:
@@ -216,7 +217,7 @@ func (o *outbound) endpoint(named bool, authority string) balance.Build[stack.Se
 		return stack.Chain(
 			l7.OverrideAuthority(e.Authority),
 			l7.RequireID(e),                                  // above Requests: what is refused here is no request to the endpoint
-			o.Metrics.Requests(endpointLabels(e, authority)), // below the balancer, to count tries
+			o.Metrics.Requests(o.endpointLabels(e, authority)), // below the balancer, to count tries
 			l7.StripPeerErrors,
 			l7.Named("endpoint "+e.Addr.String()),
 		)(p.do), p.ready
@@ -270,12 +271,31 @@ func (o *outbound) watch(ctx context.Context, name string, update func(discover.
 // connect opens connections to one endpoint. One that has an identity is never
 // spoken to in the clear.
 func (o *outbound) connect(e discover.Endpoint, authority string, named bool) stack.Dialer {
-	if e.ID != "" {
+	counted := o.Metrics.Dialed(o.endpointLabels(e, authority))
+	switch {
+	case e.ID == "":
+		return counted(l4.Dial(o.dialConfig(&o.Config.Outbound, named), e.Addr))
+	case o.Identity == nil:
 		return func(context.Context, stack.Session) (*stack.Conn, error) {
-			return nil, fmt.Errorf("endpoint %s: %w: it has the identity %q, and TLS is %w", e.Addr, l7.ErrIdentity, e.ID, errUnserved)
+			return nil, fmt.Errorf("endpoint %s: %w: it has the identity %q, and this proxy is unmeshed: it speaks no TLS", e.Addr, l7.ErrIdentity, e.ID)
 		}
 	}
-	return o.Metrics.Dialed(endpointLabels(e, authority))(l4.Dial(o.dialConfig(&o.Config.Outbound, named), e.Addr))
+	header, at, headed := l4.HeadedTo(e)
+	return stack.Chain(
+		counted, // first, to count bytes as they are within TLS
+		l4.Within(o.Config.Outbound.Connect.Timeout), // above all that a connection takes
+		l4.Headed(header), // above Secure: it goes within TLS
+		l4.Secure(o.Identity, meshParams(e, headed)),
+	)(l4.Dial(o.dialConfig(&o.Config.Outbound, named), at))
+}
+
+// meshParams say whom e must prove to be, and whether it is offered a transport header.
+func meshParams(e discover.Endpoint, headed bool) tls.ClientParams {
+	p := tls.ClientParams{Server: e.ID, SNI: e.ServerName}
+	if headed {
+		p.ALPN = []string{tls.TransportALPN}
+	}
+	return p
 }
 
 // refuse resets every connection, for err.

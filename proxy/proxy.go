@@ -7,6 +7,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
+	"github.com/outrigger-mesh/outrigger/tls"
 )
 
 // A Proxy is one sidecar.
@@ -30,12 +32,14 @@ type Proxy struct {
 	Resolver discover.Resolver
 	Profiles Watcher
 	Metrics  *telemetry.Metrics
+	Identity *tls.Store // nil if it has none, on purpose
 
 	// Destination and Policy are the control plane's services, to say why they
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
 
-	scheduler h2.Scheduler // of all HTTP/2 connections
+	scheduler h2.Scheduler   // of all HTTP/2 connections
+	keepers   sync.WaitGroup // what keeps Identity fresh
 
 	leaving atomic.Bool // clients are asked to leave: the lame-duck time has begun
 }

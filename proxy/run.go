@@ -17,6 +17,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
+	"github.com/outrigger-mesh/outrigger/tls"
 )
 
 // Options are what a sidecar is run with beside its Config.
@@ -40,7 +41,11 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer p.closeControl()
+	defer func() {
+		end()
+		p.closeControl()
+		p.keepers.Wait()
+	}()
 	out, in := p.outbound(), p.inbound()
 	s, err := p.listen(ctx, in, out)
 	if err != nil {
@@ -50,6 +55,11 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		s.close()
 		return err
+	}
+	if !p.awaitIdentity(ctx) {
+		s.close()
+		end()
+		return <-adminDone
 	}
 	p.Log.Info("ready", "inbound", addrs(s.inbound), "outbound", addrs(s.outbound), "admin", c.Admin.Listen,
 		"destination", c.Control.Destination.Addr, "policy", c.Control.Policy.Addr, "unmeshed", c.Unmeshed)
@@ -67,7 +77,10 @@ func Run(ctx context.Context, c Config, o Options) error {
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
 	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
-	var err error
+	err := p.certify(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if p.Destination, err = p.dialControl(ctx, "destination", c.Control.Destination); err != nil {
 		return nil, err
 	}
@@ -99,11 +112,17 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 }
 
 func (p *Proxy) dialControl(ctx context.Context, name string, s ControlService) (*control.Client, error) {
+	return control.Dial(ctx, p.controlConfig(name, s))
+}
+
+// controlConfig says how a service of the control plane is reached: on loopback in
+// clear text, as by linkerd2-proxy.
+func (p *Proxy) controlConfig(name string, s ControlService) control.Config {
 	c := &p.Config
-	return control.Dial(ctx, control.Config{
+	conf := control.Config{
 		Name:      name,
 		Addr:      s.Addr,
-		Plaintext: c.Unmeshed,
+		Plaintext: c.Unmeshed || s.Addr.Loopback(),
 		Connect:   s.Connect.Timeout,
 		FailFast:  c.Control.FailFast,
 		Backoff:   s.Connect.Backoff,
@@ -112,7 +131,11 @@ func (p *Proxy) dialControl(ctx context.Context, name string, s ControlService) 
 		TCP:       control.TCP{KeepAlive: s.Connect.Keepalive, UserTimeout: s.Connect.UserTimeout},
 		DNS:       &control.Resolver{MinTTL: c.Control.DNSMinTTL, MaxTTL: c.Control.DNSMaxTTL},
 		Log:       p.Log,
-	})
+	}
+	if !conf.Plaintext {
+		conf.TLS = &control.TLS{Store: p.Identity, Server: tls.ID(s.Name)}
+	}
+	return conf
 }
 
 func (p *Proxy) closeControl() {
@@ -135,7 +158,7 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 		shutdown = nil
 	}
 	h := admin.Handler(admin.Options{
-		Ready:       func() (bool, string) { return true, "" },
+		Ready:       p.ready,
 		Metrics:     p.Metrics.Handler(a.Scrapes),
 		Shutdown:    shutdown,
 		Filter:      o.Filter,

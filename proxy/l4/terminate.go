@@ -37,6 +37,17 @@ func Terminate(name string, timeout time.Duration, handshake Handshake) stack.La
 	}
 }
 
+// SkipTLS passes connections on unexamined: those of a port of which its policy says
+// that it is opaque.
+func SkipTLS(next stack.Handler) stack.Handler {
+	return func(ctx context.Context, c *stack.Conn) error {
+		if c.TLS == stack.Unexamined {
+			c.TLS = stack.SkippedTLS
+		}
+		return next(ctx, c)
+	}
+}
+
 // A terminator is what a Terminate was given.
 type terminator struct {
 	name      string

@@ -101,6 +101,10 @@ func ServerID(id string) Labels { return Label("tls", "true").With("server_id", 
 // ClientID returns the labels of a connection from a client that proved to be id.
 func ClientID(id string) Labels { return Label("tls", "true").With("client_id", id) }
 
+// ForeignTLS returns the labels of a connection whose TLS, for the server that its
+// client names, is passed on as it comes.
+func ForeignTLS(sni string) Labels { return Label("tls", "opaque").With("sni", sni) }
+
 // String returns l as the text format shows it.
 func (l Labels) String() string {
 	var b strings.Builder
