@@ -228,17 +228,22 @@ func TestInjectedPod(t *testing.T) {
 	}
 }
 
-// TestInjectedPodMeshed has the same pod refused unless it is unmeshed on
-// purpose, and for no other reason.
+// TestInjectedPodMeshed has the same pod start with its identity.
 func TestInjectedPodMeshed(t *testing.T) {
-	_, _, err := ReadEnv(injected())
-	var env *EnvError
-	if !errors.As(err, &env) || len(env.Mistakes) != 1 || !errors.Is(err, ErrNotSupported) {
-		t.Fatalf("got %v, want that identity is not supported yet", err)
+	c, warnings, err := ReadEnv(injected())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, part := range []string{"IDENTITY_DIR", "identity is not supported yet", "OUTRIGGER_UNMESHED=true"} {
-		if !strings.Contains(env.Mistakes[0], part) {
-			t.Errorf("%q does not name %s", env.Mistakes[0], part)
+	const name = "web.demo.serviceaccount.identity.linkerd.cluster.local"
+	if c.Unmeshed || c.Identity.ServerID != name || c.Identity.ServerName != name {
+		t.Errorf("unmeshed %v, identity %+v", c.Unmeshed, c.Identity)
+	}
+	if c.Control.Policy.Name == "" || c.Identity.Service.Name == "" {
+		t.Error("the control plane need not prove who it is")
+	}
+	for _, name := range []string{"IDENTITY_DIR", "DESTINATION_SVC_NAME"} {
+		if warned(warnings, linkerd+name) {
+			t.Errorf("a warning of %s, which is obeyed", name)
 		}
 	}
 }
