@@ -1,5 +1,6 @@
-// Package tls holds this workload's identity and, once it is built, mutual TLS
-// by it. It is not for certificates of anybody else. Read ID first.
+// Package tls holds this workload's identity: how it is certified, whom it trusts,
+// and mutual TLS by both. It is not for certificates of anybody else, nor does it
+// know who may do what. Read ID first, then Store.
 package tls
 
 // An ID is what a certificate proves: a DNS name without its trailing dot, in

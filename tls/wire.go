@@ -1,0 +1,204 @@
+package tls
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxRecord = 16 << 10 // what crypto/tls puts into one record
+	// maxHeld has room for four full records, each with its header, tag and type.
+	maxHeld = 4*maxRecord + 1<<10
+	// bulk is a read after which more is worth to be read at once.
+	bulk = maxRecord
+	// farewell is how long close_notify may take.
+	farewell = 10 * time.Millisecond
+)
+
+// held are the buffers of all wires, which have one only while there is something
+// in it.
+var held = sync.Pool{New: func() any { return new([maxHeld]byte) }} //nolint:gochecknoglobals // a pool of empty buffers is no state
+
+// A wire is the connection below crypto/tls, which reads and writes each record by
+// itself. The wire does several at once where there are several: it writes those of
+// one Write together, and reads ahead from a peer that sends much.
+type wire struct {
+	net.Conn
+	late interface {
+		ReadLate(get func() []byte, put func([]byte)) (buf []byte, n int, err error)
+	} // nil if Conn cannot
+
+	// For who holds Conn.reading.
+	in      *[maxHeld]byte // nil if nothing was read ahead
+	r, w    int            // what of in has not been read
+	much    bool           // the last read was full
+	patient bool           // reads may wait
+	eof     bool           // Conn has ended
+
+	hurry atomic.Bool // what is written now is the farewell
+
+	mu      sync.Mutex // guards what follows
+	holding bool
+	out     *[maxHeld]byte // nil if nothing is held
+	n       int
+	err     error // the first to write, since when the peer has lost the thread
+}
+
+func (w *wire) begin(c net.Conn) {
+	w.Conn, w.patient = c, true
+	w.late, _ = c.(interface {
+		ReadLate(get func() []byte, put func([]byte)) (buf []byte, n int, err error)
+	})
+}
+
+// errNotYet is what crypto/tls is told while it shall not wait. It goes on where
+// it was, as it does after a deadline.
+var errNotYet net.Error = notYet{}
+
+type notYet struct{}
+
+func (notYet) Error() string   { return "nothing has come yet" }
+func (notYet) Timeout() bool   { return true }
+func (notYet) Temporary() bool { return true }
+
+// Read reads into p, which is crypto/tls's own; and from a peer that sends much,
+// into a buffer that has more room.
+func (w *wire) Read(p []byte) (n int, err error) {
+	switch {
+	case w.ahead():
+		return w.take(p), nil
+	case !w.patient:
+		return 0, errNotYet
+	case w.much && len(p) < maxHeld:
+		if err = w.readAhead(); err == nil {
+			n = w.take(p)
+		}
+	default:
+		n, err = w.Conn.Read(p)
+		w.much = n == len(p)
+	}
+	w.eof = w.eof || n == 0 && err == io.EOF //nolint:errorlint // a connection does not wrap it
+	return n, err
+}
+
+// ahead reports whether something was read that crypto/tls has not asked for.
+func (w *wire) ahead() bool { return w.in != nil }
+
+func (w *wire) take(p []byte) int {
+	n := copy(p, w.in[w.r:w.w])
+	if w.r += n; w.r == w.w {
+		held.Put(w.in)
+		w.in = nil
+	}
+	return n
+}
+
+// readAhead takes its buffer late, if the connection can do that.
+func (w *wire) readAhead() (err error) {
+	buf, n := (*[maxHeld]byte)(nil), 0
+	if w.late != nil {
+		var b []byte
+		if b, n, err = w.late.ReadLate(getHeld, putHeld); err == nil {
+			buf = (*[maxHeld]byte)(b)
+		}
+	} else {
+		buf = held.Get().(*[maxHeld]byte) //nolint:forcetypeassert // it is all that is put there
+		n, err = w.Conn.Read(buf[:])
+	}
+	if n == 0 {
+		if buf != nil {
+			held.Put(buf)
+		}
+		return err
+	}
+	w.in, w.r, w.w, w.much = buf, 0, n, n >= bulk
+	return nil // an error comes again
+}
+
+func getHeld() []byte  { return held.Get().(*[maxHeld]byte)[:] } //nolint:forcetypeassert // it is all that is put there
+func putHeld(b []byte) { held.Put((*[maxHeld]byte)(b)) }
+
+// peerClosed asks the connection, if it can tell.
+func (w *wire) peerClosed() bool {
+	p, ok := w.Conn.(interface{ PeerClosed() bool })
+	return ok && p.PeerClosed()
+}
+
+// Write writes a record, or holds it.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case !w.holding:
+		return w.send(p)
+	case w.n+len(p) > maxHeld:
+		if err := w.sendHeld(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > maxHeld {
+		return w.send(p)
+	}
+	if w.out == nil {
+		w.out = held.Get().(*[maxHeld]byte) //nolint:forcetypeassert // it is all that is put there
+	}
+	w.n += copy(w.out[w.n:], p)
+	return len(p), nil
+}
+
+// hold has records wait for flush, unless they are too many.
+func (w *wire) hold() {
+	w.mu.Lock()
+	w.holding = true
+	w.mu.Unlock()
+}
+
+func (w *wire) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holding = false
+	if w.err != nil {
+		return w.err
+	}
+	return w.sendHeld()
+}
+
+func (w *wire) sendHeld() error {
+	if w.out == nil {
+		return nil
+	}
+	_, err := w.send(w.out[:w.n])
+	held.Put(w.out)
+	w.out, w.n = nil, 0
+	return err
+}
+
+func (w *wire) send(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// hasten has what is written now, and later, end soon.
+func (w *wire) hasten() {
+	w.hurry.Store(true)
+	_ = w.Conn.SetWriteDeadline(time.Now().Add(farewell))
+}
+
+// SetWriteDeadline is called by crypto/tls, too, before it says farewell. Its
+// seconds are too many for who closes a thousand connections.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if w.hurry.Load() {
+		if soon := time.Now().Add(farewell); t.After(soon) {
+			t = soon
+		}
+	}
+	return w.Conn.SetWriteDeadline(t)
+}
