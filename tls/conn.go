@@ -25,9 +25,7 @@ type Conn struct {
 }
 
 func newConn(c net.Conn) *Conn {
-	conn := new(Conn)
-	conn.wire.begin(c)
-	return conn
+	return &Conn{wire: wire{Conn: c, patient: true}}
 }
 
 // Peer returns who the peer has proved to be: "" if it is a client that has not.
@@ -54,7 +52,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.wire.SetReadDeadlin
 // SetWriteDeadline implements net.Conn, as SetDeadline does.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.SetWriteDeadline(t) }
 
-// Read reads once, or as much as has come together with what was read.
+// Read reads once.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -64,31 +62,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		return c.withFirst(p), nil
 	}
-	n, err := c.read(p)
-	if err == nil && c.wire.ahead() {
-		n += c.readOn(p[n:])
-	}
-	return n, err
+	return c.read(p)
 }
 
-// withFirst is a read after WaitReadable. An error comes again in the next.
+// withFirst is a read after await, of what crypto/tls has. An error comes again.
 func (c *Conn) withFirst(p []byte) int {
 	p[0], c.early = c.first[0], false
-	return 1 + c.readOn(p[1:])
+	n, _ := c.readAtHand(p[1:])
+	return 1 + n
 }
 
-// readOn reads what is here already. An error comes again in the next read.
-func (c *Conn) readOn(p []byte) (n int) {
+// readAtHand does not wait: where it would, it returns errNotYet.
+func (c *Conn) readAtHand(p []byte) (int, error) {
 	c.wire.patient = false
 	defer func() { c.wire.patient = true }()
-	for len(p) > 0 {
-		m, err := c.read(p)
-		n, p = n+m, p[m:]
-		if err != nil || m == 0 || !c.wire.ahead() {
-			break
-		}
-	}
-	return n
+	return c.read(p)
 }
 
 // read reads one record, or the rest of one.
@@ -153,9 +141,7 @@ func (c *Conn) PeerClosed() bool {
 	if c.early {
 		return true
 	}
-	c.wire.patient = false
-	n, err := c.read(c.first[:]) // what crypto/tls has is not known otherwise
-	c.wire.patient = true
+	n, err := c.readAtHand(c.first[:]) // what crypto/tls has is not known otherwise
 	c.early = n == 1
 	return c.early || !errors.Is(err, errNotYet) || c.wire.peerClosed()
 }

@@ -12,8 +12,6 @@ const (
 	maxRecord = 16 << 10 // what crypto/tls puts into one record
 	// maxHeld has room for four full records, each with its header, tag and type.
 	maxHeld = 4*maxRecord + 1<<10
-	// bulk is a read after which more is worth to be read at once.
-	bulk = maxRecord
 	// farewell is how long close_notify may take.
 	farewell = 10 * time.Millisecond
 )
@@ -22,21 +20,14 @@ const (
 // in it.
 var held = sync.Pool{New: func() any { return new([maxHeld]byte) }} //nolint:gochecknoglobals // a pool of empty buffers is no state
 
-// A wire is the connection below crypto/tls, which reads and writes each record by
-// itself. The wire does several at once where there are several: it writes those of
-// one Write together, and reads ahead from a peer that sends much.
+// A wire is the connection below crypto/tls, which writes each record by itself.
+// The wire writes those of one Write together.
 type wire struct {
 	net.Conn
-	late interface {
-		ReadLate(get func() []byte, put func([]byte)) (buf []byte, n int, err error)
-	} // nil if Conn cannot
 
 	// For who holds Conn.reading.
-	in      *[maxHeld]byte // nil if nothing was read ahead
-	r, w    int            // what of in has not been read
-	much    bool           // the last read was full
-	patient bool           // reads may wait
-	eof     bool           // Conn has ended
+	patient bool // reads may wait
+	eof     bool // Conn has ended
 
 	hurry atomic.Bool // what is written now is the farewell
 
@@ -45,13 +36,6 @@ type wire struct {
 	out     *[maxHeld]byte // nil if nothing is held
 	n       int
 	err     error // the first to write, since when the peer has lost the thread
-}
-
-func (w *wire) begin(c net.Conn) {
-	w.Conn, w.patient = c, true
-	w.late, _ = c.(interface {
-		ReadLate(get func() []byte, put func([]byte)) (buf []byte, n int, err error)
-	})
 }
 
 // errNotYet is what crypto/tls is told while it shall not wait. It goes on where
@@ -64,62 +48,16 @@ func (notYet) Error() string   { return "nothing has come yet" }
 func (notYet) Timeout() bool   { return true }
 func (notYet) Temporary() bool { return true }
 
-// Read reads into p, which is crypto/tls's own; and from a peer that sends much,
-// into a buffer that has more room.
-func (w *wire) Read(p []byte) (n int, err error) {
-	switch {
-	case w.ahead():
-		return w.take(p), nil
-	case !w.patient:
+// Read reads into p, which is crypto/tls's own and has room for a record. To read
+// ahead of it was measured, and gained nothing.
+func (w *wire) Read(p []byte) (int, error) {
+	if !w.patient {
 		return 0, errNotYet
-	case w.much && len(p) < maxHeld:
-		if err = w.readAhead(); err == nil {
-			n = w.take(p)
-		}
-	default:
-		n, err = w.Conn.Read(p)
-		w.much = n == len(p)
 	}
+	n, err := w.Conn.Read(p)
 	w.eof = w.eof || n == 0 && err == io.EOF //nolint:errorlint // a connection does not wrap it
 	return n, err
 }
-
-// ahead reports whether something was read that crypto/tls has not asked for.
-func (w *wire) ahead() bool { return w.in != nil }
-
-func (w *wire) take(p []byte) int {
-	n := copy(p, w.in[w.r:w.w])
-	if w.r += n; w.r == w.w {
-		held.Put(w.in)
-		w.in = nil
-	}
-	return n
-}
-
-// readAhead takes its buffer late, if the connection can do that.
-func (w *wire) readAhead() (err error) {
-	buf, n := (*[maxHeld]byte)(nil), 0
-	if w.late != nil {
-		var b []byte
-		if b, n, err = w.late.ReadLate(getHeld, putHeld); err == nil {
-			buf = (*[maxHeld]byte)(b)
-		}
-	} else {
-		buf = held.Get().(*[maxHeld]byte) //nolint:forcetypeassert // it is all that is put there
-		n, err = w.Conn.Read(buf[:])
-	}
-	if n == 0 {
-		if buf != nil {
-			held.Put(buf)
-		}
-		return err
-	}
-	w.in, w.r, w.w, w.much = buf, 0, n, n >= bulk
-	return nil // an error comes again
-}
-
-func getHeld() []byte  { return held.Get().(*[maxHeld]byte)[:] } //nolint:forcetypeassert // it is all that is put there
-func putHeld(b []byte) { held.Put((*[maxHeld]byte)(b)) }
 
 // peerClosed asks the connection, if it can tell.
 func (w *wire) peerClosed() bool {
