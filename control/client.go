@@ -19,6 +19,9 @@ import (
 type Config struct {
 	Name string // "destination", "policy" or "identity", for logs and metrics
 	Addr Addr
+	// TLS says who the service must prove to be. An address on loopback is spoken
+	// to in the clear all the same.
+	TLS *TLS
 	// Plaintext allows an address that is not loopback to be spoken to without
 	// TLS. Whether that may be is decided where the environment is read.
 	Plaintext bool
@@ -45,8 +48,12 @@ func (c Config) validate() error {
 	switch {
 	case c.Addr.Host == "" || c.Addr.Port == 0:
 		return errors.New("there is no address")
-	case !c.Addr.Loopback() && !c.Plaintext:
+	case !c.Addr.Loopback() && !c.Plaintext && c.TLS == nil:
 		return errors.New("only a loopback address may be spoken to without TLS")
+	case c.Plaintext && c.TLS != nil:
+		return errors.New("it is to be spoken to both with and without TLS")
+	case c.TLS != nil && (c.TLS.Store == nil || c.TLS.Server == ""):
+		return errors.New("nothing says whom it must prove to be")
 	case c.Connect <= 0:
 		return fmt.Errorf("connect timeout %v is not positive", c.Connect)
 	case c.FailFast < 0:
@@ -66,7 +73,7 @@ func (c Config) withDefaults() Config {
 		c.Observe = unobserved{}
 	}
 	if c.Addr.Loopback() {
-		c.Limits = Limits{}
+		c.Limits, c.TLS = Limits{}, nil
 	}
 	c.Log = c.Log.With("client", c.Name, "addr", c.Addr.String())
 	return c
@@ -145,6 +152,9 @@ func (c *Client) turned(r *replica, state connectivity.State) {
 // do makes the call on a replica that is ready, and waits for one if need be.
 func (c *Client) do(ctx context.Context, work call) (any, error) {
 	var failFast <-chan time.Time
+	if err := c.admit(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		changed := c.replicas.changed.next() // before trying, so that no change is missed
 		v, err := c.replicas.try(ctx, work)

@@ -29,9 +29,9 @@ type replica struct {
 // openReplica prepares the connection to addr, which is "ip:port".
 func openReplica(conf Config, addr string) (*replica, error) {
 	r := &replica{addr: addr}
-	dialer := conf.TCP.dialer(conf.Connect)
+	connect := conf.connect()
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		conn, err := connect(ctx, addr)
 		r.failure.Store(&err)
 		return conn, err
 	}

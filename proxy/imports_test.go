@@ -50,6 +50,7 @@ var owners = []struct{ module, by string }{
 	{"github.com/fsnotify/fsnotify", "control/local"},
 	{"go.yaml.in/yaml", "control/local"},
 	{"github.com/spf13/cobra", "cmd/outrigger"},
+	{"github.com/spiffe/go-spiffe", "control"},
 	{"github.com/oklog/run", "cmd/outrigger"},
 	// Tests make hosts of their own by these; the sidecar needs no such right.
 	{"github.com/vishvananda/netlink", ""},
