@@ -50,16 +50,12 @@ func (c Config) validate() error {
 		return errors.New("there is no address")
 	case !c.Addr.Loopback() && !c.Plaintext && c.TLS == nil:
 		return errors.New("only a loopback address may be spoken to without TLS")
-	case c.Plaintext && c.TLS != nil:
-		return errors.New("it is to be spoken to both with and without TLS")
-	case c.TLS != nil && (c.TLS.Store == nil || c.TLS.Server == ""):
-		return errors.New("nothing says whom it must prove to be")
 	case c.Connect <= 0:
 		return fmt.Errorf("connect timeout %v is not positive", c.Connect)
 	case c.FailFast < 0:
 		return fmt.Errorf("failfast timeout %v is negative", c.FailFast)
 	}
-	return errors.Join(c.Backoff.Validate(), c.Limits.validate())
+	return errors.Join(c.validateTLS(), c.Backoff.Validate(), c.Limits.validate())
 }
 
 func (c Config) withDefaults() Config {

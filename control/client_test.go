@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/outrigger-mesh/outrigger/tls"
 )
 
 // first opens one stream and returns its first message.
@@ -36,6 +38,9 @@ func TestDialRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no address":       func(c *Config) { c.Addr = Addr{} },
 		"remote, no TLS":   func(c *Config) { *c = remote },
+		"TLS and none":     func(c *Config) { c.TLS = &TLS{Store: new(tls.Store), Server: "x"} },
+		"TLS with nobody":  func(c *Config) { c.Plaintext, c.TLS = false, &TLS{Store: new(tls.Store)} },
+		"TLS by nothing":   func(c *Config) { c.Plaintext, c.TLS = false, &TLS{Server: "x"} },
 		"no timeout":       func(c *Config) { c.Connect = 0 },
 		"negative wait":    func(c *Config) { c.FailFast = -1 },
 		"bad backoff":      func(c *Config) { c.Backoff = Backoff{} },

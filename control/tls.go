@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -18,6 +19,18 @@ type TLS struct {
 	// WithoutCertificate has calls go on while this workload has no certificate,
 	// which otherwise wait for the first. It is for the identity service.
 	WithoutCertificate bool
+}
+
+func (c Config) validateTLS() error {
+	switch {
+	case c.TLS == nil:
+		return nil
+	case c.Plaintext:
+		return errors.New("it is to be spoken to both with and without TLS")
+	case c.TLS.Store == nil || c.TLS.Server == "":
+		return errors.New("nothing says whom it must prove to be")
+	}
+	return nil
 }
 
 // connect returns what opens a connection. grpc-go is given one that speaks TLS

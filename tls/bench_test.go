@@ -72,6 +72,7 @@ func BenchmarkHandshake(b *testing.B) {
 
 func BenchmarkEcho128(b *testing.B) {
 	each(b, func(b *testing.B, c, s net.Conn) {
+		b.Helper()
 		go func() {
 			p := make([]byte, 4096)
 			for {
@@ -98,6 +99,7 @@ func BenchmarkEcho128(b *testing.B) {
 
 func BenchmarkBulk(b *testing.B) {
 	each(b, func(b *testing.B, c, s net.Conn) {
+		b.Helper()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -95,7 +95,7 @@ type truncated struct{}
 
 func (truncated) Error() string { return ErrTruncated.Error() }
 
-func (truncated) Is(err error) bool { return err == ErrTruncated || err == io.ErrUnexpectedEOF } //nolint:errorlint // it is Is
+func (truncated) Is(err error) bool { return err == ErrTruncated || err == io.ErrUnexpectedEOF }
 
 // WaitReadable waits until there is something to read, and takes nothing. It
 // returns io.EOF at the end.
@@ -172,7 +172,7 @@ func (c *Conn) CloseWrite() error {
 // first, if that can be done at once.
 func (c *Conn) Close() error {
 	if !c.writing.TryLock() {
-		return c.wire.Conn.Close() // somebody writes, perhaps to a peer that reads no more
+		return c.wire.Close() // somebody writes, perhaps to a peer that reads no more
 	}
 	defer c.writing.Unlock()
 	c.wire.hasten() // a reader, too, may be writing: the answer to a KeyUpdate

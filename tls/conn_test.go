@@ -20,10 +20,10 @@ func random(n int) []byte {
 	return b
 }
 
-func ours(t testing.TB) (c, s *Conn) {
-	t.Helper()
-	store := newAuthority(t, "good", nil).store(t, webID)
-	return pair(t, store, store)
+func ours(tb testing.TB) (c, s *Conn) {
+	tb.Helper()
+	store := newAuthority(tb, "good", nil).store(tb, webID)
+	return pair(tb, store, store)
 }
 
 // TestTransfer sends writes of many sizes, both ways at once, and reads them by
@@ -53,7 +53,7 @@ func TestTransfer(t *testing.T) {
 				m, err := c.Read(p)
 				got.Write(p[:m])
 				if err != nil {
-					if err != io.EOF {
+					if !errors.Is(err, io.EOF) {
 						t.Errorf("Read: %v", err)
 					}
 					break
@@ -84,7 +84,7 @@ func TestHalfClose(t *testing.T) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+	if n, err := s.Read(make([]byte, 10)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("Read: %d, %v", n, err)
 	}
 	if _, err := s.Write([]byte("late")); err != nil {
@@ -155,10 +155,10 @@ func TestWaitReadable(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.WaitReadable(); err != io.EOF {
+	if err := s.WaitReadable(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
-	if _, _, err := s.ReadLate(func() []byte { t.Error("a buffer was taken"); return p }, nil); err != io.EOF {
+	if _, _, err := s.ReadLate(func() []byte { t.Error("a buffer was taken"); return p }, nil); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }

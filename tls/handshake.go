@@ -65,7 +65,7 @@ func (s *Store) clientCredentials(p ClientParams) (*credentials, error) {
 func (c *Conn) handshake(ctx context.Context) error {
 	err := c.tls.HandshakeContext(ctx)
 	if err != nil {
-		_ = c.wire.Conn.Close() // the alert has been written
+		_ = c.wire.Close() // the alert has been written
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -34,32 +34,32 @@ type authority struct {
 	key  crypto.Signer
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, public any, by crypto.Signer) *x509.Certificate {
-	t.Helper()
+func sign(tb testing.TB, template, parent *x509.Certificate, public any, by crypto.Signer) *x509.Certificate {
+	tb.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, by)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return cert
 }
 
 // newAuthority makes one that signs itself, or that parent signs.
-func newAuthority(t testing.TB, name string, parent *authority) *authority {
-	t.Helper()
-	a := &authority{key: newKey(t)}
+func newAuthority(tb testing.TB, name string, parent *authority) *authority {
+	tb.Helper()
+	a := &authority{key: newKey(tb)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -68,7 +68,7 @@ func newAuthority(t testing.TB, name string, parent *authority) *authority {
 	if parent == nil {
 		parent = &authority{template, a.key}
 	}
-	a.cert = sign(t, template, parent.cert, a.key.Public(), parent.key)
+	a.cert = sign(tb, template, parent.cert, a.key.Public(), parent.key)
 	return a
 }
 
@@ -76,15 +76,15 @@ func (a *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-func anchors(t testing.TB, of ...*authority) *Anchors {
-	t.Helper()
+func anchors(tb testing.TB, of ...*authority) *Anchors {
+	tb.Helper()
 	var bundle bytes.Buffer
 	for _, a := range of {
 		bundle.Write(a.pem())
 	}
 	parsed, skipped, err := ParseAnchors(bundle.Bytes())
 	if err != nil || len(skipped) > 0 {
-		t.Fatal(err, skipped)
+		tb.Fatal(err, skipped)
 	}
 	return parsed
 }
@@ -112,11 +112,11 @@ func leaf(ids []string, change ...func(*x509.Certificate)) *x509.Certificate {
 }
 
 // sans puts names into a certificate in the order given, as crypto/x509 does not.
-func sans(t testing.TB, names ...asn1.RawValue) func(*x509.Certificate) {
-	t.Helper()
+func sans(tb testing.TB, names ...asn1.RawValue) func(*x509.Certificate) {
+	tb.Helper()
 	der, err := asn1.Marshal(names)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return func(c *x509.Certificate) {
 		c.DNSNames, c.URIs = nil, nil
@@ -128,14 +128,14 @@ func dns(s string) asn1.RawValue { return asn1.RawValue{Class: 2, Tag: tagDNS, B
 func uri(s string) asn1.RawValue { return asn1.RawValue{Class: 2, Tag: tagURI, Bytes: []byte(s)} }
 
 // issue makes a certificate with a key of its own, as crypto/tls has it.
-func (a *authority) issue(t testing.TB, template *x509.Certificate, between ...*authority) gotls.Certificate {
-	t.Helper()
-	return a.issueFor(t, newKey(t), template, between...)
+func (a *authority) issue(tb testing.TB, template *x509.Certificate, between ...*authority) gotls.Certificate {
+	tb.Helper()
+	return a.issueFor(tb, newKey(tb), template, between...)
 }
 
-func (a *authority) issueFor(t testing.TB, key crypto.Signer, template *x509.Certificate, between ...*authority) gotls.Certificate {
-	t.Helper()
-	cert := gotls.Certificate{Certificate: [][]byte{sign(t, template, a.cert, key.Public(), a.key).Raw}, PrivateKey: key}
+func (a *authority) issueFor(tb testing.TB, key crypto.Signer, template *x509.Certificate, between ...*authority) gotls.Certificate {
+	tb.Helper()
+	cert := gotls.Certificate{Certificate: [][]byte{sign(tb, template, a.cert, key.Public(), a.key).Raw}, PrivateKey: key}
 	for _, b := range between {
 		cert.Certificate = append(cert.Certificate, b.cert.Raw)
 	}
@@ -143,74 +143,74 @@ func (a *authority) issueFor(t testing.TB, key crypto.Signer, template *x509.Cer
 }
 
 // store returns a Store of id, certified by a, that trusts a and others.
-func (a *authority) store(t testing.TB, id string, others ...*authority) *Store {
-	t.Helper()
-	s, err := NewStore(ID(id), webID, anchors(t, append(others, a)...))
+func (a *authority) store(tb testing.TB, id string, others ...*authority) *Store {
+	tb.Helper()
+	s, err := NewStore(ID(id), webID, anchors(tb, append(others, a)...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	a.certify(t, s, leaf([]string{id}))
+	a.certify(tb, s, leaf([]string{id}))
 	return s
 }
 
-func (a *authority) certify(t testing.TB, s *Store, template *x509.Certificate) {
-	t.Helper()
+func (a *authority) certify(tb testing.TB, s *Store, template *x509.Certificate) {
+	tb.Helper()
 	key, err := NewKey(webID)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c := a.issueFor(t, key.signer, template)
+	c := a.issueFor(tb, key.signer, template)
 	if err := s.Set(key, c.Certificate[0], c.Certificate[1:]); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // tcp returns the two ends of a connection on loopback.
-func tcp(t testing.TB) (client, server net.Conn) {
-	t.Helper()
+func tcp(tb testing.TB) (client, server net.Conn) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
 	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if server, err = l.Accept(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close(); server.Close() })
+	tb.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
 }
 
 // soon is a context for what should happen at once.
-func soon(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
+func soon(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // meet has both of ours shake hands, and returns what became of it.
-func meet(t testing.TB, client, server *Store, cp ClientParams, sp ServerParams) (c, s *Conn, cerr, serr error) {
-	t.Helper()
-	a, b := tcp(t)
+func meet(tb testing.TB, client, server *Store, cp ClientParams, sp ServerParams) (c, s *Conn, cerr, serr error) {
+	tb.Helper()
+	a, b := tcp(tb)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s, serr = server.Server(soon(t), b, sp)
+		s, serr = server.Server(soon(tb), b, sp)
 	}()
-	c, cerr = client.Client(soon(t), a, cp)
+	c, cerr = client.Client(soon(tb), a, cp)
 	<-done
 	return c, s, cerr, serr
 }
 
 // pair is meet where both succeed.
-func pair(t testing.TB, client, server *Store) (c, s *Conn) {
-	t.Helper()
-	c, s, cerr, serr := meet(t, client, server, ClientParams{Server: server.Local(), SNI: server.ServerName()}, ServerParams{})
+func pair(tb testing.TB, client, server *Store) (c, s *Conn) {
+	tb.Helper()
+	c, s, cerr, serr := meet(tb, client, server, ClientParams{Server: server.Local(), SNI: server.ServerName()}, ServerParams{})
 	if cerr != nil || serr != nil {
-		t.Fatal(cerr, serr)
+		tb.Fatal(cerr, serr)
 	}
 	return c, s
 }

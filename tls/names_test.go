@@ -29,6 +29,7 @@ func TestParseID(t *testing.T) {
 		"spiffe://td/\n":        "",
 		"spiffe://td/é":         "",
 		strings.Repeat("a", 64): "",
+		"\u212a.b":              "", // the Kelvin sign, which in lower case is k
 		"spiffe:":               "",
 		"spiffe://%zz/":         "",
 		"x:" + long(maxURI):     "",

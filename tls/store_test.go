@@ -3,6 +3,8 @@ package tls
 import (
 	"crypto/x509"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,13 +114,12 @@ func TestExpiry(t *testing.T) {
 		}
 		time.Sleep(time.Hour + time.Second)
 		at := s.Expiry().Format(time.RFC3339)
-		for name, err := range map[string]error{"Err": s.Err()} {
+		_, serr := s.Server(t.Context(), unused(t), ServerParams{})
+		_, cerr := s.Client(t.Context(), unused(t), ClientParams{Server: appID})
+		for name, err := range map[string]error{"Err": s.Err(), "Server": serr, "Client": cerr} {
 			if !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), at) || !strings.Contains(err.Error(), webID) {
 				t.Errorf("%s: %v", name, err)
 			}
-		}
-		if _, err := s.usable(time.Now()); !errors.Is(err, ErrExpired) {
-			t.Error(err)
 		}
 		if c, err := s.clientCredentials(ClientParams{Server: appID, WithoutCertificate: true}); err != nil || c.cert != nil {
 			t.Errorf("to be certified again: %v", err)
@@ -128,6 +129,53 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("certified again: %v", err)
 		}
 	})
+}
+
+// unused returns an end of a connection on which nothing may be said.
+func unused(t *testing.T) net.Conn {
+	t.Helper()
+	c, peer := net.Pipe()
+	t.Cleanup(func() {
+		if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("something was said, or it is left open: %v", err)
+		}
+	})
+	return c
+}
+
+// TestRenewalUnderLoad replaces certificates and anchors while handshakes go on,
+// and none of these fails.
+func TestRenewalUnderLoad(t *testing.T) {
+	good, next := newAuthority(t, "good", nil), newAuthority(t, "next", nil)
+	web, app := good.store(t, webID, next), good.store(t, appID, next)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			by := []*authority{good, next}[n%2]
+			by.certify(t, web, leaf([]string{webID}))
+			by.certify(t, app, leaf([]string{appID}))
+			web.SetAnchors(anchors(t, next, good))
+		}
+	}()
+	for range 50 {
+		c, s := pair(t, app, web)
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+		if n, err := s.Read(make([]byte, 1)); n != 1 || err != nil || s.Peer() != appID {
+			t.Errorf("%d, %v", n, err)
+		}
+		c.Close()
+		s.Close()
+	}
+	close(stop)
+	<-stopped
 }
 
 func TestParseAnchors(t *testing.T) {
