@@ -89,7 +89,6 @@ func (p *Proxy) awaitIdentity(ctx context.Context) bool {
 	for {
 		select {
 		case <-p.Identity.Certified():
-			p.Log.Info("Certified identity", "id", string(p.Identity.Local()), "until", p.Identity.Expiry())
 			return true
 		case <-again.C:
 			p.Log.Warn("Waiting for identity to be initialized...", "id", string(p.Identity.Local()))
