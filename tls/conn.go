@@ -150,16 +150,39 @@ func (c *Conn) PeerClosed() bool {
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if len(p) <= maxRecord {
+	if len(p) <= maxRecord && !c.wire.isHolding() {
 		return c.tls.Write(p)
 	}
-	c.wire.hold()
+	c.wire.hold() // behind what a TryWrite has left, if anything
 	n, err := c.tls.Write(p)
 	if e := c.wire.flush(); e != nil {
 		return 0, e
 	}
 	return n, err
 }
+
+// TryWrite takes as much of p as it can without waiting, which may be nothing: that is
+// encrypted, and written as far as the connection below takes it. If Holding, the next
+// Write, were it of nothing, writes the rest.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	try, ok := c.wire.Conn.(tryWriter)
+	if !ok || !c.writing.TryLock() {
+		return 0, nil
+	}
+	defer c.writing.Unlock()
+	if done, err := c.wire.tryFlush(try); !done || err != nil {
+		return 0, err
+	}
+	c.wire.hold()
+	n, err := c.tls.Write(p[:min(len(p), maxTried)])
+	if _, e := c.wire.tryFlush(try); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// Holding reports whether a TryWrite has left something for the next Write.
+func (c *Conn) Holding() bool { return c.wire.isHolding() }
 
 // CloseWrite tells the peer that nothing more will come.
 func (c *Conn) CloseWrite() error {

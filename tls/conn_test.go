@@ -294,3 +294,54 @@ func TestWriteFails(t *testing.T) {
 		t.Error("the next write succeeded")
 	}
 }
+
+// scarce is a connection that takes only so much without waiting.
+type scarce struct {
+	net.Conn
+	room int
+}
+
+func (s *scarce) TryWrite(p []byte) (int, error) {
+	n := min(len(p), s.room)
+	s.room -= n
+	return s.Conn.Write(p[:n])
+}
+
+// TestTryWrite writes without waiting until nothing more is taken. What is held then
+// comes with the next write, in order.
+func TestTryWrite(t *testing.T) {
+	for _, room := range []int{0, 1, 100, 16 << 10, 200_000, 1 << 20} {
+		c, s := ours(t)
+		below := &scarce{Conn: c.wire.Conn, room: room}
+		c.wire.Conn = below
+		data := random(1 << 20)
+		sent := 0
+		var read sync.WaitGroup
+		read.Go(func() {
+			if got, err := io.ReadAll(s); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("room for %d: %d bytes came, %v", room, len(got), err)
+			}
+		})
+		for !c.Holding() && sent < len(data) {
+			n, err := c.TryWrite(data[sent:min(len(data), sent+150_000)])
+			if err != nil || n == 0 {
+				t.Fatalf("room for %d: %d taken, %v", room, n, err)
+			}
+			sent += n
+		}
+		if c.Holding() {
+			if n, err := c.TryWrite(data[sent:]); n != 0 || err != nil {
+				t.Errorf("room for %d: %d taken, %v, though something is held", room, n, err)
+			}
+		} else if room < len(data) {
+			t.Errorf("room for %d: all was taken", room)
+		}
+		for _, p := range [][]byte{nil, data[sent:]} {
+			if _, err := c.Write(p); err != nil || c.Holding() {
+				t.Errorf("room for %d: %v, holding %v", room, err, c.Holding())
+			}
+		}
+		_ = c.CloseWrite()
+		read.Wait()
+	}
+}

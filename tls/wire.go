@@ -12,6 +12,8 @@ const (
 	maxRecord = 16 << 10 // what crypto/tls puts into one record
 	// maxHeld has room for four full records, each with its header, tag and type.
 	maxHeld = 4*maxRecord + 1<<10
+	// maxTried is what is encrypted at once, though it may not be taken below.
+	maxTried = 4 * maxRecord
 	// farewell is how long close_notify may take.
 	farewell = 10 * time.Millisecond
 )
@@ -19,6 +21,11 @@ const (
 // held are the buffers of all wires, which have one only while there is something
 // in it.
 var held = sync.Pool{New: func() any { return new([maxHeld]byte) }} //nolint:gochecknoglobals // a pool of empty buffers is no state
+
+// A tryWriter is a connection that can take what fits without waiting.
+type tryWriter interface {
+	TryWrite(p []byte) (n int, err error)
+}
 
 // A wire is the connection below crypto/tls, which writes each record by itself.
 // The wire writes those of one Write together.
@@ -34,7 +41,7 @@ type wire struct {
 	mu      sync.Mutex // guards what follows
 	holding bool
 	out     *[maxHeld]byte // nil if nothing is held
-	n       int
+	r, n    int            // out[r:n] is held
 	err     error // the first to write, since when the peer has lost the thread
 }
 
@@ -73,6 +80,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	case w.err != nil:
 		return 0, w.err
 	case !w.holding:
+		if err := w.sendHeld(); err != nil { // of a TryWrite
+			return 0, err
+		}
 		return w.send(p)
 	case w.n+len(p) > maxHeld:
 		if err := w.sendHeld(); err != nil {
@@ -110,10 +120,40 @@ func (w *wire) sendHeld() error {
 	if w.out == nil {
 		return nil
 	}
-	_, err := w.send(w.out[:w.n])
-	held.Put(w.out)
-	w.out, w.n = nil, 0
+	_, err := w.send(w.out[w.r:w.n])
+	w.drop()
 	return err
+}
+
+func (w *wire) drop() {
+	held.Put(w.out)
+	w.out, w.r, w.n = nil, 0, 0
+}
+
+// tryFlush writes what is held as far as that needs no waiting. It reports whether
+// nothing is left.
+func (w *wire) tryFlush(try tryWriter) (done bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holding = false
+	if w.err != nil || w.out == nil {
+		return true, w.err
+	}
+	n, err := try.TryWrite(w.out[w.r:w.n])
+	if err != nil {
+		w.err = err
+	}
+	if w.r += n; w.r == w.n || err != nil {
+		w.drop()
+	}
+	return w.out == nil, err
+}
+
+// isHolding reports whether something is held that nobody is about to write.
+func (w *wire) isHolding() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out != nil
 }
 
 func (w *wire) send(p []byte) (int, error) {

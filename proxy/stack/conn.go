@@ -144,6 +144,20 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// TryWrite writes as much of p as fits without waiting: nothing, if the connection
+// below cannot say how much that is.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	t, ok := c.Conn.(interface {
+		TryWrite(p []byte) (n int, err error)
+	})
+	if !ok {
+		return 0, nil
+	}
+	n, err := t.TryWrite(p)
+	c.CountWritten(n)
+	return n, err
+}
+
 // CountRead counts n bytes that were received past Read.
 func (c *Conn) CountRead(n int) {
 	if c.Meter != nil && n > 0 {

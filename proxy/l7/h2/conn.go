@@ -41,6 +41,7 @@ type conn struct {
 	dirty   bool // the Scheduler knows
 	werr    error
 	try     tryWriter
+	holder  holder // try, if it is one; or nil
 	relief  waiter // for the reader, when it waits for writes
 
 	enc        *encoder
@@ -68,6 +69,9 @@ type tryWriter interface {
 	TryWrite(p []byte) (n int, err error)
 }
 
+// A holder is a tryWriter that may keep some of what it took until the next Write.
+type holder interface{ Holding() bool }
+
 func newConn(nc *stack.Conn, p *Params) *conn {
 	c := &conn{
 		nc: nc, params: p, sched: p.Scheduler, dec: newDecoder(), enc: newEncoder(),
@@ -78,6 +82,7 @@ func newConn(nc *stack.Conn, p *Params) *conn {
 	}
 	c.in.init(nc)
 	c.try, _ = nc.Conn.(tryWriter)
+	c.holder, _ = nc.Conn.(holder)
 	c.sched.Workers.Opened()
 	return c
 }

@@ -44,7 +44,7 @@ func (c *conn) flush() {
 		p := c.take()
 		c.mu.Unlock()
 		n, err := c.tryWrite(p)
-		if err == nil && n < len(p) {
+		if err == nil && (n < len(p) || c.holder != nil && c.holder.Holding()) {
 			c.mu.Lock()
 			go c.writeOn(p, n)
 			return
