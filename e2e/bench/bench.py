@@ -196,7 +196,8 @@ def start(name, sc, custom):
         if s['mtls']:
             if ';;' not in tpl: return None
             M = port(); o, i = tpl.split(';;')
-            cmds = [i.format(listen=M, backend=B, certs=CERTS, proto=s['fam']), o.format(listen=L, backend=M, certs=CERTS, proto=s['fam'])]
+            some = lambda: ' '.join(port() for _ in range(3))
+            cmds = [i.format(listen=M, backend=B, certs=CERTS, proto=s['fam'], spare=some()), o.format(listen=L, backend=M, certs=CERTS, proto=s['fam'], spare=some())]
         else:
             cmds = [tpl.split(';;')[0].format(listen=L, backend=B, certs=CERTS, proto=s['fam'], spare=' '.join(port() for _ in range(3)))]
     else:
