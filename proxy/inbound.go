@@ -75,7 +75,7 @@ func (i *inbound) find(ctx context.Context, c *stack.Conn, to portKey) error {
 // A port serves one port of the application, for as long as anyone uses it.
 type port struct {
 	policy *policy.Policy
-	detect func(*stack.Conn) (l4.Detection, error)
+	detect detection
 	http1  stack.Handler
 	http2  stack.Handler
 	opaque stack.Handler
@@ -92,7 +92,7 @@ func (p *port) serve(ctx context.Context, c *stack.Conn) error {
 		return p.opaque(ctx, c)
 	case policy.Detect:
 	}
-	switch d, err := p.detect(c); {
+	switch d, err := p.detect(ctx, c); {
 	case err != nil:
 		_ = c.Close()
 		return err
@@ -113,13 +113,19 @@ func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
 		reason = telemetry.PortSkippedTLS
 	}
 	server := serverLabels(p.policy.Server, to.addr.Port())
-	p.detect = i.detect(telemetry.Inbound, server, i.Config.Inbound.DetectTimeout)
+	dial := i.connect(to)
+	p.detect = i.detect(telemetry.Inbound, server, to.addr.String(), &l4.Detector{
+		Timeout: i.Config.Inbound.DetectTimeout,
+		Silence: i.Config.Inbound.ServerFirst,
+		Dial:    dial,
+		Admits:  p.policy.AdmitsOpaque, // before the dial: the application does not hear of clients that may not reach it
+	})
 	labels := telemetry.Inbound.Labels().Join(telemetry.Target(to.addr)).Join(reason.Labels())
 	accepted := i.Metrics.Accepted(labels.Join(server))
 	svc := i.request(p.policy, to, labels, i.endpoint(ctx, to))
 	p.http1 = accepted(h1Handler(svc, i.h1Params(&i.Config.Inbound)))
 	p.http2 = accepted(h2Handler(svc, i.h2Params(&i.Config.Inbound)))
-	p.opaque = i.opaque(p.policy, accepted, to)
+	p.opaque = i.opaque(p.policy, accepted, dial)
 	return p, nil
 }
 
@@ -146,11 +152,12 @@ func (i *inbound) endpoint(ctx context.Context, to portKey) stack.Service {
 }
 
 // opaque sends bytes to the application.
-func (i *inbound) opaque(p *policy.Policy, accepted stack.Layer[stack.Handler], to portKey) stack.Handler {
+func (i *inbound) opaque(p *policy.Policy, accepted stack.Layer[stack.Handler], dial stack.Dialer) stack.Handler {
 	return stack.Chain(
+		l4.CloseUnused,  // above all that may refuse
 		l4.Authorize(p), // here and not in find: HTTP clients are told 403, request by request
 		accepted,        // below Authorize: what it refuses is not counted as open
-	)(l4.Forward(i.connect(to)))
+	)(l4.Forward(dial))
 }
 
 // connect opens connections to the application.

@@ -20,6 +20,10 @@ type Conn struct {
 	OrigDst netip.AddrPort // where the client meant to go
 	Peer    tls.ID         // who the client proved to be
 
+	// Server, if it is not nil, is the connection to which this one is to be
+	// forwarded: detection had to open it. Whoever takes it sets it to nil.
+	Server *Conn
+
 	// Meter, if it is not nil, counts the bytes that pass.
 	Meter *Meter
 
