@@ -100,6 +100,7 @@ func TestDetector(t *testing.T) {
 		"the server says what HTTP/2 says":         {client: get, after: 900 * ms, server: settings, serverAfter: 210 * ms, want: HTTP1, result: DetectedHTTP1, took: 900 * ms, dials: true},
 		"the server says that it has waited":       {client: get, after: 900 * ms, server: "HTTP/1.1 408 Request Timeout\r\n", serverAfter: 500 * ms, want: HTTP1, result: DetectedHTTP1, took: 900 * ms, dials: true},
 		"the server ends":                          {client: get, after: 900 * ms, serverAfter: 500 * ms, serverEnds: true, want: HTTP1, result: DetectedHTTP1, took: 900 * ms, dials: true},
+		"the server ends, and is dialled anew":     {client: tls, after: 900 * ms, serverAfter: 500 * ms, serverEnds: true, want: Opaque, result: NotHTTP, took: 900 * ms, dials: true},
 		"the server begins as HTTP, and is silent": {server: "HT", serverAfter: 500 * ms, want: Opaque, result: ReadTimeout, took: 10 * time.Second, dials: true, joined: true},
 		"neither speaks":                           {want: Opaque, result: ReadTimeout, took: 10 * time.Second, dials: true, joined: true},
 		"the client leaves in time":                {after: 100 * ms, ends: true, result: ReadError, took: 100 * ms, err: ErrClosedEarly},
