@@ -54,6 +54,7 @@ type Direction struct {
 	MaxConns int     // connections at once
 
 	DetectTimeout time.Duration // to see enough of a connection to know whether it is HTTP
+	ServerFirst   time.Duration // of a client's silence, until the server is heard; zero for never
 
 	Connect     Connect
 	Pool        Pool

@@ -15,10 +15,10 @@ import (
 // updates it; requests find their way through its routers meanwhile.
 type discovery struct {
 	http         *backends[stack.Service]
-	opaque       *backends[stack.Handler]
+	opaque       *backends[stack.Dialer]
 	routes1      *profiles.Router[stack.Service] // for HTTP/1
 	routes2      *profiles.Router[stack.Service] // for HTTP/2
-	opaqueRoutes *profiles.Router[stack.Handler]
+	opaqueRoutes *profiles.Router[stack.Dialer]
 	profile      *profiles.Profile // whose routes are being built
 }
 

@@ -17,7 +17,7 @@ func TestBindings(t *testing.T) {
 	for line := range strings.SplitSeq(strings.TrimSpace(everythingSet), "\n") {
 		env = append(env, linkerd+line)
 	}
-	c, _ := mustRead(t, leastWith(append(env, "OUTRIGGER_LAME_DUCK=51s", "OUTRIGGER_STATE_DIR=/state", "OUTRIGGER_ADMIN_CLIENTS=a.b,c.d")...))
+	c, _ := mustRead(t, leastWith(append(env, "OUTRIGGER_LAME_DUCK=51s", "OUTRIGGER_INBOUND_SERVER_SPEAKS_FIRST=52ms", "OUTRIGGER_OUTBOUND_SERVER_SPEAKS_FIRST=53ms", "OUTRIGGER_STATE_DIR=/state", "OUTRIGGER_ADMIN_CLIENTS=a.b,c.d")...))
 	ms := time.Millisecond
 	in, out := c.Inbound, c.Outbound
 	in.HTTP2, out.HTTP2 = HTTP2Server{}, HTTP2Server{} // the same code binds both; TestHalves has them
@@ -26,17 +26,17 @@ func TestBindings(t *testing.T) {
 	for _, v := range []struct{ got, want any }{
 		{in, Direction{
 			Listen: []netip.AddrPort{ap("127.0.0.1:1")}, Backlog: 11, Accept: Sockets{1 * ms, 2 * ms}, MaxConns: plain.Inbound.MaxConns,
-			DetectTimeout: 5 * ms,
-			Connect:       Connect{Sockets{3 * ms, 4 * ms}, 6 * ms, control.Backoff{Min: 7 * ms, Max: 8 * ms, Jitter: 0.9}},
-			Pool:          Pool{12, 13 * ms},
-			HTTPQueue:     Queue{14, true, 15 * ms}, MaxInFlight: 16, DiscoverTimeout: plain.Inbound.DiscoverTimeout, DiscoveryIdle: 17 * ms,
+			DetectTimeout: 5 * ms, ServerFirst: 52 * ms,
+			Connect:   Connect{Sockets{3 * ms, 4 * ms}, 6 * ms, control.Backoff{Min: 7 * ms, Max: 8 * ms, Jitter: 0.9}},
+			Pool:      Pool{12, 13 * ms},
+			HTTPQueue: Queue{14, true, 15 * ms}, MaxInFlight: 16, DiscoverTimeout: plain.Inbound.DiscoverTimeout, DiscoveryIdle: 17 * ms,
 		}},
 		{out, Direction{
 			Listen: []netip.AddrPort{ap("127.0.0.1:2")}, Backlog: 31, Accept: Sockets{21 * ms, 22 * ms}, MaxConns: plain.Outbound.MaxConns,
-			DetectTimeout: 25 * ms,
-			Connect:       Connect{Sockets{23 * ms, 24 * ms}, 26 * ms, control.Backoff{Min: 27 * ms, Max: 28 * ms, Jitter: 2.9}},
-			Pool:          Pool{32, 33 * ms},
-			HTTPQueue:     Queue{34, true, 35 * ms}, TCPQueue: Queue{38, true, 39 * ms}, MaxInFlight: 36,
+			DetectTimeout: 25 * ms, ServerFirst: 53 * ms,
+			Connect:   Connect{Sockets{23 * ms, 24 * ms}, 26 * ms, control.Backoff{Min: 27 * ms, Max: 28 * ms, Jitter: 2.9}},
+			Pool:      Pool{32, 33 * ms},
+			HTTPQueue: Queue{34, true, 35 * ms}, TCPQueue: Queue{38, true, 39 * ms}, MaxInFlight: 36,
 			DiscoverTimeout: plain.Outbound.DiscoverTimeout, DiscoveryIdle: 37 * ms,
 		}},
 		{c.Policy.Ports.String(), "41"},

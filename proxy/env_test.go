@@ -71,12 +71,12 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Unmeshed: true,
 		Inbound: Direction{
-			Listen: []netip.AddrPort{ap("0.0.0.0:4143")}, DetectTimeout: 10 * time.Second,
+			Listen: []netip.AddrPort{ap("0.0.0.0:4143")}, DetectTimeout: 10 * time.Second, ServerFirst: 50 * time.Millisecond,
 			Connect: inbound, Pool: pool, HTTPQueue: Queue{Capacity: 10000, FailFast: time.Second},
 			MaxInFlight: 100000, DiscoveryIdle: 90 * time.Second, HTTP2: server,
 		},
 		Outbound: Direction{
-			Listen: []netip.AddrPort{ap("127.0.0.1:4140")}, DetectTimeout: 10 * time.Second,
+			Listen: []netip.AddrPort{ap("127.0.0.1:4140")}, DetectTimeout: 10 * time.Second, ServerFirst: 200 * time.Millisecond,
 			Connect: outbound, Pool: pool, HTTPQueue: Queue{Capacity: 10000, FailFast: 3 * time.Second},
 			TCPQueue: Queue{Capacity: 10000, FailFast: 3 * time.Second}, MaxInFlight: 100000,
 			DiscoveryIdle: 5 * time.Second, HTTP2: server,

@@ -13,6 +13,10 @@ func (t *envTable) own(c *Config) {
 		"inbound listeners whose destination is given: the application's address")
 	t.duration(&c.Drain.LameDuck, "LAME_DUCK", "1s",
 		"at shutdown, how long to go on accepting connections while clients are asked to leave")
+	const first = "of a client's silence, until the server is dialled to hear whether it speaks first; then the connection is opaque. 0 turns it off"
+	t.duration(&c.Outbound.ServerFirst, "OUTBOUND_SERVER_SPEAKS_FIRST", "200ms", first)
+	t.duration(&c.Inbound.ServerFirst, "INBOUND_SERVER_SPEAKS_FIRST", "50ms",
+		first+". Shorter than outbound's, since both sidecars wait, one after the other, and this one dials only its application")
 	bind(t, "integer", between(parseCount, 1<<10, maxHeadBytes), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
 		"that a head or trailer of a message may have, in both directions and all versions of HTTP; from 1024 to 16777216").in("bytes")
 	t.path(&c.StateDir, "STATE_DIR", "where snapshots and cached responses are kept").notYet()

@@ -118,7 +118,7 @@ func (p *Proxy) ready() (ok bool, why string) {
 // handshake ends the TLS of clients. alpn is what must be agreed on, or "".
 func (p *Proxy) handshake(alpn string) l4.Handshake {
 	return func(ctx context.Context, c *stack.Conn) (net.Conn, tls.ID, string, error) {
-		t, err := p.Identity.Server(ctx, c, tls.ServerParams{ALPN: alpn})
+		t, err := p.Identity.Server(ctx, c, tls.ServerParams{ALPN: alpn, RequireClient: alpn != ""})
 		if err != nil {
 			return nil, "", "", err
 		}

@@ -79,7 +79,7 @@ type port struct {
 	to      portKey
 	policy  *policy.Policy
 	accept  stack.Handler // tells TLS from the rest, and then HTTP, unless the policy already has
-	detect  func(*stack.Conn) (l4.Detection, error)
+	detect  detection
 	clients *shared[client, *served]
 	next    stack.Service // sends requests to the application
 }
@@ -87,7 +87,12 @@ type port struct {
 // local builds what serves one port. What it keeps open ends with ctx.
 func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
 	p := &port{to: to, policy: i.policies(to.addr.Port()), next: i.endpoint(ctx, to)}
-	p.detect = i.detect(telemetry.Inbound, serverLabels(p.policy.Server, to.addr.Port()), i.Config.Inbound.DetectTimeout)
+	p.detect = i.detect(telemetry.Inbound, serverLabels(p.policy.Server, to.addr.Port()), to.addr.String(), &l4.Detector{
+		Timeout: i.Config.Inbound.DetectTimeout,
+		Silence: i.Config.Inbound.ServerFirst,
+		Dial:    i.connect(to),
+		Admits:  p.policy.AdmitsOpaque, // before the dial: the application does not hear of clients that may not reach it
+	})
 	p.clients = &shared[client, *served]{idle: i.Config.Inbound.DiscoveryIdle}
 	context.AfterFunc(ctx, p.clients.close)
 	detected := func(ctx context.Context, c *stack.Conn) error { return i.detected(ctx, c, p) }
@@ -95,11 +100,30 @@ func (i *inbound) local(ctx context.Context, to portKey) (*port, error) {
 	case p.policy.Protocol == policy.Opaque: // its server may speak first, and then waiting for a ClientHello would be in vain
 		p.accept = l4.SkipTLS(detected)
 	case i.Identity != nil:
-		p.accept = l4.Terminate(i.Identity.ServerName(), i.Config.Inbound.DetectTimeout, i.handshake(""))(detected)
+		p.accept = i.quiet(p, l4.Terminate(i.Identity.ServerName(), i.Config.Inbound.DetectTimeout, i.handshake(""))(detected))
 	default:
 		p.accept = detected
 	}
 	return p, nil
+}
+
+// quiet gives next the connections whose client speaks soon: it may speak TLS. Where it
+// is silent, the server is heard, unless it is known that there is one version of HTTP.
+func (i *inbound) quiet(p *port, next stack.Handler) stack.Handler {
+	if i.Config.Inbound.ServerFirst == 0 || p.policy.Protocol != policy.Detect {
+		return next
+	}
+	return func(ctx context.Context, c *stack.Conn) error {
+		if spoke, err := l4.Spoke(c, i.Config.Inbound.ServerFirst); spoke || err != nil {
+			return next(ctx, c) // which sees the error again
+		}
+		seen, err := p.detect(ctx, c)
+		if err == nil && l4.MayBeTLS(c) { // it has only been slow
+			l4.DropServer(c)
+			return next(ctx, c)
+		}
+		return i.dispatch(ctx, c, p, seen, err)
+	}
 }
 
 // detected tells HTTP from the rest, unless it is known what the connection carries.
@@ -112,13 +136,19 @@ func (i *inbound) detected(ctx context.Context, c *stack.Conn, p *port) error {
 	case p.policy.Protocol == policy.HTTP2:
 		return i.as(ctx, c, p, (*served).asHTTP2)
 	}
-	switch d, err := p.detect(c); {
+	seen, err := p.detect(ctx, c)
+	return i.dispatch(ctx, c, p, seen, err)
+}
+
+// dispatch serves a connection as what it was seen to be.
+func (i *inbound) dispatch(ctx context.Context, c *stack.Conn, p *port, seen l4.Detection, err error) error {
+	switch {
 	case err != nil:
 		_ = c.Close()
 		return err
-	case d.Protocol == l4.HTTP1:
+	case seen.Protocol == l4.HTTP1:
 		return i.as(ctx, c, p, (*served).asHTTP1)
-	case d.Protocol == l4.HTTP2:
+	case seen.Protocol == l4.HTTP2:
 		return i.as(ctx, c, p, (*served).asHTTP2)
 	default:
 		return i.as(ctx, c, p, (*served).asOpaque)
@@ -160,7 +190,7 @@ func (i *inbound) served(p *port, c *stack.Conn) *served {
 	return &served{
 		http1:  accepted(h1Handler(svc, i.h1Params(&i.Config.Inbound))),
 		http2:  accepted(h2Handler(svc, i.h2Params(&i.Config.Inbound))),
-		opaque: i.opaque(p.policy, accepted, p.to),
+		opaque: i.opaque(p.policy, accepted, i.connect(p.to)),
 	}
 }
 
@@ -187,11 +217,12 @@ func (i *inbound) endpoint(ctx context.Context, to portKey) stack.Service {
 }
 
 // opaque sends bytes to the application.
-func (i *inbound) opaque(p *policy.Policy, accepted stack.Layer[stack.Handler], to portKey) stack.Handler {
+func (i *inbound) opaque(p *policy.Policy, accepted stack.Layer[stack.Handler], dial stack.Dialer) stack.Handler {
 	return stack.Chain(
+		l4.CloseUnused,  // above all that may refuse
 		l4.Authorize(p), // here and not in find: HTTP clients are told 403, request by request
 		accepted,        // below Authorize: what it refuses is not counted as open
-	)(l4.Forward(i.connect(to)))
+	)(l4.Forward(dial))
 }
 
 // connect opens connections to the application.

@@ -92,7 +92,7 @@ func (o *outbound) undiscovered(ctx context.Context, c *stack.Conn, why error) e
 // A logical serves one destination, for as long as anyone uses it.
 type logical struct {
 	profile atomic.Pointer[profiles.Profile]
-	detect  func(*stack.Conn) (l4.Detection, error)
+	detect  detection
 	http1   stack.Handler
 	http2   stack.Handler
 	opaque  stack.Handler
@@ -111,7 +111,7 @@ func (l *logical) serve(ctx context.Context, c *stack.Conn) error {
 		return l4.Refuse(c, fmt.Errorf("TLS routes of %s: %w", p.Name, errUnserved))
 	case profiles.Detect:
 	}
-	switch d, err := l.detect(c); {
+	switch d, err := l.detect(ctx, c); {
 	case err != nil:
 		_ = c.Close()
 		return err
@@ -133,7 +133,7 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 	}
 	build := func(rt *profiles.Route, rule *profiles.Rule) stack.Service { return o.route(d, rt, rule) }
 	d.routes1, d.routes2 = profiles.NewRouter(build), profiles.NewRouter(build)
-	d.opaqueRoutes = profiles.NewRouter(func(rt *profiles.Route, rule *profiles.Rule) stack.Handler { return o.opaqueRoute(d, rt, rule) })
+	d.opaqueRoutes = profiles.NewRouter(func(rt *profiles.Route, rule *profiles.Rule) stack.Dialer { return o.opaqueRoute(d, rt, rule) })
 	err := o.discover(ctx, to.Target, func(p *profiles.Profile) {
 		d.update(p)
 		l.profile.Store(p)
@@ -143,10 +143,15 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 	}
 	p := l.profile.Load()
 	accepted := o.Metrics.Accepted(telemetry.Outbound.Labels().Join(targetLabels(to.Target)).Join(telemetry.Loopback.Labels()))
-	l.detect = o.detect(telemetry.Outbound, parentLabels(p.Parent), o.Config.Outbound.DetectTimeout)
+	opaque := l4.Routed(d.opaqueRoutes)
+	l.detect = o.detect(telemetry.Outbound, parentLabels(p.Parent), nameOf(to.Target), &l4.Detector{
+		Timeout: o.Config.Outbound.DetectTimeout,
+		Silence: o.Config.Outbound.ServerFirst,
+		Dial:    opaque, // through routes and their filters: a server that must not be reached is not heard either
+	})
 	l.http1 = accepted(h1Handler(o.request(to.Target, p, l7.Routed(d.routes1)), o.h1Params(&o.Config.Outbound)))
 	l.http2 = accepted(h2Handler(o.request(to.Target, p, l7.Routed(d.routes2)), o.h2Params(&o.Config.Outbound)))
-	l.opaque = accepted(l4.Routed(d.opaqueRoutes))
+	l.opaque = l4.CloseUnused(accepted(l4.Forward(opaque)))
 	return l, nil
 }
 
@@ -225,11 +230,11 @@ func (o *outbound) endpoint(named bool, authority string) balance.Build[stack.Se
 }
 
 // opaqueRoute shares connections that are not HTTP among a route's backends.
-func (o *outbound) opaqueRoute(d *discovery, rt *profiles.Route, rule *profiles.Rule) stack.Handler {
+func (o *outbound) opaqueRoute(d *discovery, rt *profiles.Route, rule *profiles.Rule) stack.Dialer {
 	if rule.Refusal != "" {
-		return refuse(fmt.Errorf("route %v: %w: %s", rt.Meta, errInvalid, rule.Refusal))
+		return l4.Refusing(fmt.Errorf("route %v: %w: %s", rt.Meta, errInvalid, rule.Refusal))
 	}
-	split := profiles.NewSplit(rule.Distribution, func(s profiles.Share) (stack.Handler, func() bool) {
+	split := profiles.NewSplit(rule.Distribution, func(s profiles.Share) (stack.Dialer, func() bool) {
 		backend, ready := d.opaque.of(s.Backend)
 		return l4.Filters(s.Filters)(backend), ready
 	})
@@ -237,13 +242,13 @@ func (o *outbound) opaqueRoute(d *discovery, rt *profiles.Route, rule *profiles.
 }
 
 // opaqueBackend shares connections among the endpoints of one backend.
-func (o *outbound) opaqueBackend(named bool) func(context.Context, profiles.Backend) (stack.Handler, func() bool) {
-	return func(ctx context.Context, b profiles.Backend) (stack.Handler, func() bool) {
+func (o *outbound) opaqueBackend(named bool) func(context.Context, profiles.Backend) (stack.Dialer, func() bool) {
+	return func(ctx context.Context, b profiles.Backend) (stack.Dialer, func() bool) {
 		switch {
 		case b.Refusal != "":
-			return refuse(fmt.Errorf("%w: %s", errRefusal, b.Refusal)), always
+			return l4.Refusing(fmt.Errorf("%w: %s", errRefusal, b.Refusal)), always
 		case b.Name == "":
-			return l4.Forward(o.connect(b.Endpoint, "", named)), always
+			return o.connect(b.Endpoint, "", named), always
 		}
 		bal := balance.New(ctx, o.balance(b, &o.Config.Outbound.TCPQueue), func(_ context.Context, e discover.Endpoint, _ func()) (stack.Dialer, func() bool) {
 			return o.connect(e, b.Name, named), nil
@@ -296,11 +301,6 @@ func meshParams(e discover.Endpoint, headed bool) tls.ClientParams {
 		p.ALPN = []string{tls.TransportALPN}
 	}
 	return p
-}
-
-// refuse resets every connection, for err.
-func refuse(err error) stack.Handler {
-	return func(_ context.Context, c *stack.Conn) error { return l4.Refuse(c, err) }
 }
 
 func always() bool { return true }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/balance"
 	"github.com/outrigger-mesh/outrigger/control"
@@ -109,11 +108,17 @@ func firstPermit(p *policy.Policy) policy.Permit {
 	return policy.Permit{Server: p.Server, Route: policy.Meta{Kind: "default", Name: "default"}, Authorization: p.Authorizations[0].Meta}
 }
 
-// detect looks at connections of one destination, and counts what it sees.
-func (p *Proxy) detect(d telemetry.Direction, l telemetry.Labels, timeout time.Duration) func(*stack.Conn) (l4.Detection, error) {
-	counts := p.Metrics.Detection(d, l)
-	return func(c *stack.Conn) (l4.Detection, error) {
-		seen, err := l4.Detect(c, l4.DetectConfig{Timeout: timeout})
+// A detection looks at a connection of one destination, or port.
+type detection func(context.Context, *stack.Conn) (l4.Detection, error)
+
+// detect looks by d, for what is called name, and counts what it sees.
+func (p *Proxy) detect(dir telemetry.Direction, l telemetry.Labels, name string, d *l4.Detector) detection {
+	counts := p.Metrics.Detection(dir, l)
+	d.Learned = func() {
+		p.Log.Info("the server speaks first: from now on it is dialled before its clients have been silent", "direction", dir, "target", name)
+	}
+	return func(ctx context.Context, c *stack.Conn) (l4.Detection, error) {
+		seen, err := d.Detect(ctx, c)
 		if err != nil {
 			counts.Observe(telemetry.DetectError, seen.Elapsed)
 		} else {

@@ -16,26 +16,28 @@ type Picker interface {
 	Pick(ctx context.Context, h balance.Hint) (stack.Dialer, balance.Call, error)
 }
 
-// Balanced is Forward to the endpoint that b picks for each connection, which
-// counts as that endpoint's load for as long as it is open. How long the connect
-// took is its latency.
+// Balanced dials the endpoint that b picks for each connection, which counts as
+// that endpoint's load until it is closed. How long the connect took is its
+// latency.
 //
 // If the connect fails, one other endpoint is tried: nothing of the client's has
-// been sent. If that fails too, or none can be picked, the client is reset.
-func Balanced(b Picker) stack.Handler {
-	r := newRelay()
-	return func(ctx context.Context, c *stack.Conn) error {
-		var call balance.Call
-		ctx, cancel := whileOpen(ctx, c)
-		s, err := dialPicked(ctx, b, &call)
-		cancel()
+// been sent.
+func Balanced(b Picker) stack.Dialer {
+	return func(ctx context.Context, session stack.Session) (*stack.Conn, error) {
+		call := new(balance.Call)
+		s, err := dialPicked(ctx, b, call, session)
 		if err != nil {
-			return Refuse(c, fmt.Errorf("forward: %w", err))
+			return nil, err
 		}
 		call.First()
-		err = r.join(c, s)
-		call.End(balance.Outcome{GRPC: noGRPC, Err: err})
-		return err
+		before := s.OnClose
+		s.OnClose = func(err error) {
+			call.End(balance.Outcome{GRPC: noGRPC, Err: err})
+			if before != nil {
+				before(err)
+			}
+		}
+		return s, nil
 	}
 }
 
@@ -43,26 +45,26 @@ func Balanced(b Picker) stack.Handler {
 const noGRPC = -1
 
 // dialPicked dials the endpoint that b picks, or else another.
-func dialPicked(ctx context.Context, b Picker, call *balance.Call) (*stack.Conn, error) {
-	s, err := dialOne(ctx, b, call, balance.Hint{})
+func dialPicked(ctx context.Context, b Picker, call *balance.Call, session stack.Session) (*stack.Conn, error) {
+	s, err := dialOne(ctx, b, call, session, balance.Hint{})
 	if err == nil || !errors.Is(err, stack.ErrUnsent) || ctx.Err() != nil {
 		return s, err
 	}
 	failed := call.Endpoint().Key()
-	s, again := dialOne(ctx, b, call, balance.Hint{Avoid: []discover.Key{failed}})
+	s, again := dialOne(ctx, b, call, session, balance.Hint{Avoid: []discover.Key{failed}})
 	if again != nil {
 		return nil, fmt.Errorf("%w, then: %w", err, again)
 	}
 	return s, nil
 }
 
-func dialOne(ctx context.Context, b Picker, call *balance.Call, h balance.Hint) (*stack.Conn, error) {
+func dialOne(ctx context.Context, b Picker, call *balance.Call, session stack.Session, h balance.Hint) (*stack.Conn, error) {
 	dial, picked, err := b.Pick(ctx, h)
 	if err != nil {
 		return nil, err
 	}
 	*call = picked
-	s, err := dial(ctx, stack.NoSession)
+	s, err := dial(ctx, session)
 	if err != nil {
 		call.End(balance.Outcome{GRPC: noGRPC, Err: err})
 		return nil, err

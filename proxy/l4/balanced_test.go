@@ -30,7 +30,7 @@ func balanced(t *testing.T, addrs ...netip.AddrPort) (netip.AddrPort, *balance.B
 		set.Endpoints = append(set.Endpoints, discover.Endpoint{Addr: a, Weight: 1})
 	}
 	b.Update(set)
-	return serving(t, Balanced(b), ServeConfig{}), b
+	return serving(t, Forward(Balanced(b)), ServeConfig{}), b
 }
 
 // echoing returns the address of a server that echoes.
@@ -143,7 +143,7 @@ func TestBalancedTriesOnlyWhatWasUnsent(t *testing.T) {
 	for want, err := range map[int]error{1: io.ErrUnexpectedEOF, 2: stack.ErrUnsent} {
 		_, c := rawPair(t)
 		p := &picks{err: err}
-		if got := Balanced(p)(t.Context(), &stack.Conn{Conn: c}); !errors.Is(got, err) || p.n != want {
+		if got := Forward(Balanced(p))(t.Context(), &stack.Conn{Conn: c}); !errors.Is(got, err) || p.n != want {
 			t.Errorf("%v: %d tries, %v", err, p.n, got)
 		}
 	}

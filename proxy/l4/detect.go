@@ -43,6 +43,7 @@ const (
 	NotHTTP       Result = "not_http"
 	ReadTimeout   Result = "read_timeout" // opaque, for want of bytes
 	ReadError     Result = "error"
+	ServerFirst   Result = "server_first" // opaque, since the server spoke before the client
 )
 
 // A Detection is what is known of a connection once it was looked at.
@@ -72,9 +73,13 @@ const detectBytes = 1024
 // An error means that nothing can be done with c, which is the caller's to close.
 // Detect clears c's read deadline. To end it early, close c.
 func Detect(c *stack.Conn, cfg DetectConfig) (Detection, error) {
-	start := time.Now()
-	if cfg.Timeout > 0 {
-		if err := c.SetReadDeadline(start.Add(cfg.Timeout)); err != nil {
+	return detectSince(c, time.Now(), cfg.Timeout)
+}
+
+// detectSince is Detect for a time that began at start.
+func detectSince(c *stack.Conn, start time.Time, timeout time.Duration) (Detection, error) {
+	if timeout > 0 {
+		if err := c.SetReadDeadline(start.Add(timeout)); err != nil {
 			return Detection{Result: ReadError}, fmt.Errorf("detect protocol: %w", err)
 		}
 		defer func() { _ = c.SetReadDeadline(time.Time{}) }() // fails on a closed connection only

@@ -9,8 +9,8 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
-// Forward joins each connection to one from dial, and returns when both have
-// ended. Each direction ends by itself, so that either side may go on after the
+// Forward joins each connection to its Server, or else to one from dial, and
+// returns when both have ended. Each direction ends by itself, so that either side may go on after the
 // other has said all it had to say. An error in either ends both, with a reset:
 // what was cut short must not look complete.
 //
@@ -19,14 +19,23 @@ import (
 func Forward(dial stack.Dialer) stack.Handler {
 	r := newRelay()
 	return func(ctx context.Context, c *stack.Conn) error {
-		ctx, cancel := whileOpen(ctx, c)
-		s, err := dial(ctx, stack.NoSession)
-		cancel()
+		s, err := serverOf(ctx, c, dial)
 		if err != nil {
 			return Refuse(c, fmt.Errorf("forward: %w", err))
 		}
 		return r.join(c, s)
 	}
+}
+
+// serverOf takes the connection that was opened for c already, or dials.
+func serverOf(ctx context.Context, c *stack.Conn, dial stack.Dialer) (*stack.Conn, error) {
+	if s := c.Server; s != nil {
+		c.Server = nil
+		return s, nil
+	}
+	ctx, cancel := whileOpen(ctx, c)
+	defer cancel()
+	return dial(ctx, stack.NoSession)
 }
 
 // whileOpen returns a context for work on c's behalf that may outlast ctx, which

@@ -9,26 +9,26 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
-// Split gives each connection to the backend that split picks.
-func Split(split *profiles.Split[stack.Handler]) stack.Handler {
-	return func(ctx context.Context, c *stack.Conn) error {
+// Split dials the backend that split picks for each connection.
+func Split(split *profiles.Split[stack.Dialer]) stack.Dialer {
+	return func(ctx context.Context, s stack.Session) (*stack.Conn, error) {
 		next, err := split.Pick()
 		if err != nil {
-			return Refuse(c, err)
+			return nil, err
 		}
-		return next(ctx, c)
+		return next(ctx, s)
 	}
 }
 
-// Routed gives each connection to what was built for the route that takes those
-// without a name.
-func Routed(routes *profiles.Router[stack.Handler]) stack.Handler {
-	return func(ctx context.Context, c *stack.Conn) error {
+// Routed dials by what was built for the route that takes connections without a
+// name.
+func Routed(routes *profiles.Router[stack.Dialer]) stack.Dialer {
+	return func(ctx context.Context, s stack.Session) (*stack.Conn, error) {
 		next, _, err := routes.RouteName("")
 		if err != nil {
-			return Refuse(c, err)
+			return nil, err
 		}
-		return next(ctx, c)
+		return next(ctx, s)
 	}
 }
 
@@ -37,12 +37,16 @@ var ErrForbidden = errors.New("connection is refused by policy")
 
 // Filters applies a route's or a backend's filters to connections, all of which
 // refuse them.
-func Filters(fs []profiles.Filter) stack.Layer[stack.Handler] {
-	return func(next stack.Handler) stack.Handler {
+func Filters(fs []profiles.Filter) stack.Layer[stack.Dialer] {
+	return func(next stack.Dialer) stack.Dialer {
 		if len(fs) == 0 {
 			return next
 		}
-		err := fmt.Errorf("%w: %v", ErrForbidden, fs[0])
-		return func(_ context.Context, c *stack.Conn) error { return Refuse(c, err) }
+		return Refusing(fmt.Errorf("%w: %v", ErrForbidden, fs[0]))
 	}
+}
+
+// Refusing dials nothing, for err.
+func Refusing(err error) stack.Dialer {
+	return func(context.Context, stack.Session) (*stack.Conn, error) { return nil, err }
 }

@@ -27,6 +27,9 @@ type Policy struct {
 	Server         Meta
 	Protocol       Protocol
 	Authorizations []Authorization // the first that admits a client counts
+	// ByRoute says that routes have authorizations of their own beside those,
+	// which requests alone can be held to.
+	ByRoute bool
 }
 
 // A Protocol is what the port is known to speak.
@@ -61,6 +64,14 @@ func (p *Policy) Decide(c *stack.Conn, _ *stack.Request) (Permit, error) {
 		}
 	}
 	return Permit{}, ErrDenied
+}
+
+// AdmitsOpaque reports whether a client that has not said anything may be taken
+// for one that does not speak HTTP: what it would be let do is no more than what
+// it may do by HTTP.
+func (p *Policy) AdmitsOpaque(c *stack.Conn) bool {
+	_, err := p.Decide(c, nil)
+	return err == nil && !p.ByRoute
 }
 
 // AllUnauthenticated is Linkerd's default policy of that name: it admits everyone.

@@ -24,6 +24,10 @@ type Conn struct {
 	PolicyPort uint16   // the port whose policy applies, if it is not OrigDst's; else zero
 	Secured    *Secured // what the client said in TLS; nil if there is none, or nobody has looked
 
+	// Server, if it is not nil, is the connection to which this one is to be
+	// forwarded: detection had to open it. Whoever takes it sets it to nil.
+	Server *Conn
+
 	// Meter, if it is not nil, counts the bytes that pass.
 	Meter *Meter
 

@@ -12,6 +12,7 @@ const (
 	DetectedHTTP2   Detected = "http/2"
 	DetectTimeout   Detected = "read_timeout"
 	DetectError     Detected = "error"
+	ServerFirst     Detected = "server_first" // Outrigger's own
 )
 
 func detectResultFamily(d Direction) *family {
@@ -42,7 +43,7 @@ func (m *Metrics) Detection(d Direction, l Labels) *Detection {
 	t.results.lend = func(result Detected) *lease {
 		return m.detectResults.of(d).lend(key{Label("result", string(result)), l}, m.now())
 	}
-	for _, result := range []Detected{DetectedNotHTTP, DetectedHTTP1, DetectedHTTP2, DetectTimeout, DetectError} {
+	for _, result := range []Detected{DetectedNotHTTP, DetectedHTTP1, DetectedHTTP2, DetectTimeout, DetectError, ServerFirst} {
 		t.results.of(result)
 	}
 	return t

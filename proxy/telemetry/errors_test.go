@@ -71,5 +71,6 @@ func TestDetectionShowsAllResults(t *testing.T) {
 		`inbound_tcp_detect_http_results_total{result="http/1",srv_name="web"} 0`,
 		`inbound_tcp_detect_http_results_total{result="http/2",srv_name="web"} 0`,
 		`inbound_tcp_detect_http_results_total{result="not_http",srv_name="web"} 0`,
-		`inbound_tcp_detect_http_results_total{result="read_timeout",srv_name="web"} 1`)
+		`inbound_tcp_detect_http_results_total{result="read_timeout",srv_name="web"} 1`,
+		`inbound_tcp_detect_http_results_total{result="server_first",srv_name="web"} 0`)
 }
