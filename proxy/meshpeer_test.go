@@ -185,8 +185,8 @@ func (m meshClient) header(ctx context.Context, addr, server string, port int, s
 // carried sends one request of HTTP/1 over HTTP/2 on c, as orig-proto has it.
 func (m meshClient) carried(ctx context.Context, c net.Conn, host, path, body string) (*http.Response, string, error) {
 	t := &http2.Transport{AllowHTTP: true} //nolint:staticcheck // the connection is open already
-	defer t.CloseIdleConnections() //nolint:staticcheck // the connection is open already
-	conn, err := t.NewClientConn(c) //nolint:staticcheck // the connection is open already
+	defer t.CloseIdleConnections()         //nolint:staticcheck // the connection is open already
+	conn, err := t.NewClientConn(c)        //nolint:staticcheck // the connection is open already
 	if err != nil {
 		return nil, "", err
 	}

@@ -87,8 +87,8 @@ var headers = []Header{
 	{Port: 80, Name: strings.TrimSuffix(strings.Repeat("a123456789.", 23), "."), Session: stack.HTTP2Session},
 }
 
-// wire is a header around a message.
-func wire(message string) string {
+// onWire is a header around a message.
+func onWire(message string) string {
 	return headerPreface + string(binary.BigEndian.AppendUint32(nil, uint32(len(message)))) + message
 }
 
@@ -136,7 +136,7 @@ func TestHeaderTakesWhatItDoesNotKnow(t *testing.T) {
 		"a name in capitals":     {"\x08\x50\x12\x03A.b", Header{Port: 80, Name: "a.b"}},
 		"a name that was absent": {"\x08\x50\x12\x00", Header{Port: 80}},
 	} {
-		if h, err := readText(wire(tt.message)); err != nil || h != tt.want {
+		if h, err := readText(onWire(tt.message)); err != nil || h != tt.want {
 			t.Errorf("%s: %+v, %v; want %+v", name, h, err, tt.want)
 		}
 	}
@@ -159,23 +159,23 @@ func TestHeaderRefuses(t *testing.T) {
 		"half a message":             {good[:len(good)-1], ErrHeader},
 		"a message that is too long": {headerPreface + "\x00\x01\x00\x1c", ErrHeader},
 		"a message of 4 GiB":         {headerPreface + "\xff\xff\xff\xff", ErrHeader},
-		"an empty message":           {wire(""), ErrHeader},
-		"no port":                    {wire("\x12\x01a"), ErrHeader},
-		"port 0":                     {wire("\x08\x00"), ErrHeader},
-		"port 65536":                 {wire("\x08\x80\x80\x04"), ErrHeader},
-		"a negative port":            {wire("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), ErrHeader},
-		"a port of another type":     {wire("\x0a\x00"), ErrHeader},
-		"a name of another type":     {wire("\x08\x50\x10\x01"), ErrHeader},
-		"a session of another type":  {wire("\x08\x50\x18\x01"), ErrHeader},
-		"a kind of another type":     {wire("\x08\x50\x1a\x02\x08\x01"), ErrHeader},
-		"a kind that is no message":  {wire("\x08\x50\x1a\x03\x0a\x01\x08"), ErrHeader},
-		"a session that overruns":    {wire("\x08\x50\x1a\x02\x0a\x05"), ErrHeader},
-		"a name that is none":        {wire("\x08\x50\x12\x03a b"), ErrHeader},
-		"a name that is an address":  {wire("\x08\x50\x12\x0810.0.0.1"), ErrHeader},
-		"a name that is too long":    {wire("\x08\x50\x12\xac\x02" + strings.Repeat("a.", 150)), ErrHeader},
-		"field 0":                    {wire("\x08\x50\x00\x00"), ErrHeader},
-		"an end without a group":     {wire("\x08\x50\x4c"), ErrHeader},
-		"a varint without an end":    {wire("\x08" + strings.Repeat("\xff", 11)), ErrHeader},
+		"an empty message":           {onWire(""), ErrHeader},
+		"no port":                    {onWire("\x12\x01a"), ErrHeader},
+		"port 0":                     {onWire("\x08\x00"), ErrHeader},
+		"port 65536":                 {onWire("\x08\x80\x80\x04"), ErrHeader},
+		"a negative port":            {onWire("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), ErrHeader},
+		"a port of another type":     {onWire("\x0a\x00"), ErrHeader},
+		"a name of another type":     {onWire("\x08\x50\x10\x01"), ErrHeader},
+		"a session of another type":  {onWire("\x08\x50\x18\x01"), ErrHeader},
+		"a kind of another type":     {onWire("\x08\x50\x1a\x02\x08\x01"), ErrHeader},
+		"a kind that is no message":  {onWire("\x08\x50\x1a\x03\x0a\x01\x08"), ErrHeader},
+		"a session that overruns":    {onWire("\x08\x50\x1a\x02\x0a\x05"), ErrHeader},
+		"a name that is none":        {onWire("\x08\x50\x12\x03a b"), ErrHeader},
+		"a name that is an address":  {onWire("\x08\x50\x12\x0810.0.0.1"), ErrHeader},
+		"a name that is too long":    {onWire("\x08\x50\x12\xac\x02" + strings.Repeat("a.", 150)), ErrHeader},
+		"field 0":                    {onWire("\x08\x50\x00\x00"), ErrHeader},
+		"an end without a group":     {onWire("\x08\x50\x4c"), ErrHeader},
+		"a varint without an end":    {onWire("\x08" + strings.Repeat("\xff", 11)), ErrHeader},
 	} {
 		if h, err := readText(tt.in); !errors.Is(err, tt.want) || h != (Header{}) {
 			t.Errorf("%s: %+v, %v; want %v", name, h, err, tt.want)
@@ -219,7 +219,7 @@ func FuzzHeader(f *testing.F) {
 	}
 	f.Add([]byte("\x08\x50\x1a\x04\x12\x02\x08\x01\x4b\x08\x01\x4c"))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		h, err := readText(wire(string(message)))
+		h, err := readText(onWire(string(message)))
 		if err != nil {
 			if h != (Header{}) {
 				t.Fatalf("%q: %+v beside %v", message, h, err)
