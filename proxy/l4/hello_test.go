@@ -319,14 +319,6 @@ func TestHelloOfOthers(t *testing.T) {
 	}
 }
 
-func TestHelloAllocates(t *testing.T) {
-	in := said(t, &tls.Config{ServerName: "web.test"})
-	allowed := 6.0 // connection, pieces, room, its growth, the name twice
-	if n := testing.AllocsPerRun(100, func() { _, _, _ = look(in) }); n > allowed+2 {
-		t.Errorf("%v allocations, want at most %v", n, allowed+2)
-	}
-}
-
 func BenchmarkHello(b *testing.B) {
 	in := said(b, &tls.Config{ServerName: "web.test"})
 	b.ReportAllocs()
