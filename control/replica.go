@@ -23,7 +23,8 @@ type replica struct {
 	addr    string
 	conn    *grpc.ClientConn
 	failure atomic.Pointer[error] // the last attempt to connect; its dialler writes it
-	stop    context.CancelFunc    // ends whoever attends it
+	wire    atomic.Pointer[net.TCPConn]
+	stop    context.CancelFunc // ends whoever attends it
 }
 
 // openReplica prepares the connection to addr, which is "ip:port".
@@ -31,8 +32,11 @@ func openReplica(conf Config, addr string) (*replica, error) {
 	r := &replica{addr: addr}
 	dialer := conf.TCP.dialer(conf.Connect)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		conn, err := persist(ctx, dialer, addr)
 		r.failure.Store(&err)
+		if wire, ok := conn.(*net.TCPConn); ok {
+			r.wire.Store(wire)
+		}
 		return conn, err
 	}
 	var err error
@@ -52,6 +56,7 @@ func dialOptions(conf Config) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(), // no DNS TXT lookups
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0), // a silent stream is the usual state
+		grpc.WithMaxHeaderListSize(maxHead),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			MinConnectTimeout: conf.Connect,
 			Backoff: backoff.Config{
@@ -70,6 +75,9 @@ func dialOptions(conf Config) []grpc.DialOption {
 	}
 	return options
 }
+
+// maxHead bounds an answer's headers and trailers, in which a status says why.
+const maxHead = 64 << 10
 
 func window(size uint32) int32 {
 	return int32(min(size, math.MaxInt32)) // RFC 9113, section 6.9.1
@@ -98,6 +106,27 @@ func (r *replica) cause() error {
 	}
 	return fmt.Errorf("%s took the connection but does not speak HTTP/2", r.addr)
 }
+
+// doubt closes r's connection if the other side does not even acknowledge what was
+// sent, since a new one is then likelier to be answered: the system repeats ever
+// more seldom, so that a controller that was cut off for a minute would not hear
+// of it for most of another. It reports whether to look again.
+func (r *replica) doubt() bool {
+	wire := r.wire.Load()
+	if wire == nil {
+		return false
+	}
+	repeated := unheard(wire)
+	if repeated >= enoughRepeats {
+		_ = wire.Close()
+		return false
+	}
+	return repeated > 0
+}
+
+// enoughRepeats is how often the system must have sent the same in vain; after a
+// second it has done so twice.
+const enoughRepeats = 2
 
 // Close implements io.Closer for go-kit, which calls it when the replica is no
 // longer among those found. Its streams end, and are opened again elsewhere.
