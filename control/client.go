@@ -101,7 +101,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	client := &Client{conf: c, ctx: ctx, cancel: cancel, closed: make(chan struct{}), outage: outage{log: c.Log}}
 	client.unary = endpoint.Chain(client.named, client.counted)(client.ask)
-	client.replicas = newReplicas(ctx, c.Log, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
+	client.replicas = newReplicas(ctx, c.Log, c.Backoff, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
 	go client.run(ctx)
 	return client, nil
 }

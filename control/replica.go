@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -25,17 +26,23 @@ type replica struct {
 	failure atomic.Pointer[error] // the last attempt to connect; its dialler writes it
 	wire    atomic.Pointer[net.TCPConn]
 	stop    context.CancelFunc // ends whoever attends it
+
+	rested atomic.Bool  // it may be connected to
+	dialed atomic.Int64 // when its connection came about, in ns since 1970
 }
 
 // openReplica prepares the connection to addr, which is "ip:port".
 func openReplica(conf Config, addr string) (*replica, error) {
 	r := &replica{addr: addr}
+	r.rested.Store(true)
 	dialer := conf.TCP.dialer(conf.Connect)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := persist(ctx, dialer, addr)
 		r.failure.Store(&err)
 		if wire, ok := conn.(*net.TCPConn); ok {
 			r.wire.Store(wire)
+			r.dialed.Store(time.Now().UnixNano())
+			r.rested.Store(false)
 		}
 		return conn, err
 	}
@@ -94,9 +101,23 @@ func (r *replica) endpoint(ctx context.Context, request any) (any, error) {
 	case connectivity.Ready:
 		return work(ctx, r)
 	case connectivity.Idle:
-		r.conn.Connect()
+		if r.rested.Load() {
+			r.conn.Connect()
+		}
 	}
 	return nil, errNotReady
+}
+
+// rest lets a delay pass after a connection that did not live for as long as the
+// longest: grpc-go backs off from those that fail, but would open one after the
+// other to a server that takes each and ends it.
+func (r *replica) rest(ctx context.Context, delays *Delays) {
+	if time.Since(time.Unix(0, r.dialed.Load())) >= delays.backoff.Max {
+		delays.Reset()
+	} else {
+		_ = delays.Wait(ctx)
+	}
+	r.rested.Store(true)
 }
 
 // cause says why r cannot be connected to.

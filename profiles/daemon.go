@@ -150,7 +150,7 @@ func (d *Daemon) decoder() *decoder {
 // readProfile puts what the control plane says of t's profile into a. Without a
 // profile much can be served, so that a refusal is only the absence of one. It is
 // final if it comes first: there are names that never have a profile. Of a target
-// that had one it is a mistake, and ends some time.
+// that had one it says nothing: that stands, and is asked for again.
 func (d *Daemon) readProfile(ctx context.Context, t Target, known bool, a *answers) error {
 	if !d.Profiled(t) {
 		a.setProfile(nil)
@@ -164,11 +164,17 @@ func (d *Daemon) readProfile(ctx context.Context, t Target, known bool, a *answe
 		case control.Refused(err) && !known:
 			a.setProfile(nil)
 			return nil
+		case control.Refused(err):
+			d.stands(t, err)
 		default:
 			a.setProfile(nil)
 		}
 	}
 	return ended(ctx)
+}
+
+func (d *Daemon) stands(t Target, refused error) {
+	d.config.Log.Debug("the control plane refuses what it answered before, which stands", "destination", t.String(), "error", refused)
 }
 
 // readPolicy puts what the control plane says of t's policy into a. A refusal
@@ -183,7 +189,7 @@ func (d *Daemon) readPolicy(ctx context.Context, t Target, known bool, a *answer
 			a.setPolicy(nil)
 			known = true
 		case known:
-			d.config.Log.Debug("the control plane refuses what it answered before, which stands", "destination", t.String(), "error", err)
+			d.stands(t, err)
 		default:
 			return err
 		}
