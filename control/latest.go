@@ -58,8 +58,8 @@ type latest[M any, P interface {
 }] struct {
 	ctx    context.Context //nolint:containedctx // the stream's own
 	settle time.Duration
-	next   <-chan time.Time // when the next message may be received; nil before the first
-	ready  chan struct{}    // there may be news; one signal is enough for any number
+	next   time.Time     // when the next message may be received
+	ready  chan struct{} // there may be news; one signal is enough for any number
 
 	mu    sync.Mutex // guards what follows
 	raw   []byte
@@ -90,17 +90,14 @@ func (l *latest[M, P]) put(raw []byte, err error) {
 // Recv waits for a message that has not been received. It has what the stream
 // ended with only when there is none.
 func (l *latest[M, P]) Recv() (*M, error) {
-	if l.next != nil {
-		select {
-		case <-l.next:
-		case <-l.ctx.Done():
-		}
+	if pause := time.Until(l.next); pause > 0 {
+		_ = sleep(l.ctx, pause)
 	}
 	for {
 		raw, fresh, err := l.take()
 		switch {
 		case fresh:
-			l.next = time.After(l.settle)
+			l.next = time.Now().Add(l.settle)
 			m := new(M)
 			if err := proto.Unmarshal(raw, P(m)); err != nil {
 				return nil, fmt.Errorf("undecodable message of %d bytes: %w", len(raw), err)

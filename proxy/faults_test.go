@@ -258,11 +258,13 @@ func headed(s speaker) error {
 // flipping says each message in turn, without end.
 func flipping(pause time.Duration, messages ...any) func(speaker) error {
 	return func(s speaker) error {
+		tick := time.NewTicker(pause)
+		defer tick.Stop()
 		for i := 0; s.Context().Err() == nil; i++ {
 			if err := s.SendMsg(messages[i%len(messages)]); err != nil {
 				return err
 			}
-			time.Sleep(pause)
+			<-tick.C
 		}
 		return status.Error(codes.Unavailable, "over")
 	}
@@ -300,7 +302,8 @@ func absurd() []any {
 		labelled.MetricLabels[fmt.Sprintf("label%d", i)] = "x"
 	}
 	return []any{
-		&destpb.Update{}, []byte{0x7a, 1, 0}, // of no kind, and of a kind of the future
+		&destpb.Update{},
+		[]byte{0x7a, 1, 0}, // of no kind, and of a kind of the future
 		&destpb.Update{Update: &destpb.Update_Add{Add: &destpb.WeightedAddrSet{Addrs: []*destpb.WeightedAddr{{}, nil}}}},
 		adding(weightedAddr(0, 0, 0), weightedAddr(0x7f000001, 0, 1), weightedAddr(0x7f000001, 65536, math.MaxUint32), identified, labelled),
 		removing(&netpb.TcpAddress{}, &netpb.TcpAddress{Port: 1 << 20}),
@@ -328,7 +331,7 @@ func trials(endpoint string, many uint32) map[string]trial {
 	huge.GetAdd().MetricLabels = map[string]string{"long": strings.Repeat("x", 5<<20)}
 	crowd := adding(self, proto.Clone(self).(*destpb.WeightedAddr))
 	for i := range many {
-		crowd.GetAdd().Addrs = append(crowd.GetAdd().Addrs, weightedAddr(0x0a000000+i, 80, 0))
+		crowd.GetAdd().Addrs = append(crowd.GetAdd().Addrs, weightedAddr(0x7f010000+i, 1, 0))
 	}
 	labelled := proto.Clone(self).(*destpb.WeightedAddr)
 	labelled.MetricLabels = map[string]string{"long": strings.Repeat("x", 1<<20)}
@@ -384,8 +387,11 @@ func absurdProfile() *destpb.DestinationProfile {
 		FullyQualifiedName: webHost,
 		RetryBudget:        &destpb.RetryBudget{RetryRatio: float32(math.NaN()), MinRetriesPerSecond: math.MaxUint32, Ttl: &durationpb.Duration{Seconds: math.MinInt64, Nanos: math.MinInt32}},
 		DstOverrides: []*destpb.WeightedDst{
-			{Authority: "", Weight: 1}, {Authority: ":::", Weight: math.MaxUint32}, {Authority: webHost + ":80", Weight: math.MaxUint32},
-			{Authority: webHost + ":81", Weight: math.MaxUint32}, nil,
+			{Authority: "", Weight: 1},
+			{Authority: ":::", Weight: math.MaxUint32},
+			{Authority: webHost + ":80", Weight: math.MaxUint32},
+			{Authority: webHost + ":81", Weight: math.MaxUint32},
+			nil,
 		},
 	}
 	for _, re := range []string{"(", `\Qa`, "(?:a{1000}){1000}", strings.Repeat("(", 5000), ""} {
