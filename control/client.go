@@ -101,7 +101,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	client := &Client{conf: c, ctx: ctx, cancel: cancel, closed: make(chan struct{}), outage: outage{log: c.Log}}
 	client.unary = endpoint.Chain(client.named, client.counted)(client.ask)
-	client.replicas = newReplicas(ctx, c.Log, c.Backoff, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
+	client.replicas = newReplicas(ctx, c.Log, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
 	go client.run(ctx)
 	return client, nil
 }
@@ -162,6 +162,8 @@ func (c *Client) do(ctx context.Context, work call) (any, error) {
 		defer timer.Stop()
 		failFast = timer.C
 	}
+	again := time.NewTicker(max(c.conf.Backoff.Max/2, time.Millisecond))
+	defer again.Stop()
 	for {
 		changed := c.replicas.changed.next() // before trying, so that no change is missed
 		if v, err = c.replicas.try(ctx, work); !errors.Is(err, errNotReady) {
@@ -170,6 +172,7 @@ func (c *Client) do(ctx context.Context, work call) (any, error) {
 		c.wanted.raise()
 		select {
 		case <-changed:
+		case <-again.C: // a state that lasted too briefly is not told, and a replica's rest ends by itself
 		case <-ctx.Done():
 			return nil, c.unreachable(status.FromContextError(ctx.Err()).Code())
 		case <-c.ctx.Done():

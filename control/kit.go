@@ -76,14 +76,13 @@ type replicas struct {
 	endpointer *sd.DefaultEndpointer
 	balancer   lb.Balancer
 	changed    signal                             // raised when a replica comes or changes its state
-	backoff    Backoff                            // between connections that end soon
 	running    sync.WaitGroup                     // one for each replica
 	ready      atomic.Int32                       // how many are
 	turned     func(*replica, connectivity.State) // told each state of each replica
 }
 
-func newReplicas(ctx context.Context, log *slog.Logger, backoff Backoff, open func(addr string) (*replica, error), turned func(*replica, connectivity.State)) *replicas {
-	rs := &replicas{source: new(instancer), turned: turned, backoff: backoff}
+func newReplicas(ctx context.Context, log *slog.Logger, open func(addr string) (*replica, error), turned func(*replica, connectivity.State)) *replicas {
+	rs := &replicas{source: new(instancer), turned: turned}
 	factory := func(addr string) (endpoint.Endpoint, io.Closer, error) {
 		r, err := open(addr)
 		if err != nil {
@@ -102,17 +101,9 @@ func newReplicas(ctx context.Context, log *slog.Logger, backoff Backoff, open fu
 // attend passes r's changes on until ctx is done, which is when r is closed.
 func (rs *replicas) attend(ctx context.Context, r *replica) {
 	_, _ = rs.endpointer.Endpoints() // waits for the update that r came with, so that whoever is woken finds r
-	was, last := false, connectivity.Idle
-	delays := rs.backoff.Start()
+	was := false
 	for going := true; going; {
 		state := r.conn.GetState()
-		switch {
-		case state == connectivity.Idle && last == connectivity.TransientFailure:
-			r.rested.Store(true) // grpc-go has seen to it
-		case state == connectivity.Idle:
-			r.rest(ctx, delays)
-		}
-		last = state
 		was = rs.count(was, state == connectivity.Ready)
 		rs.turned(r, state)
 		rs.changed.raise()

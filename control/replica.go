@@ -27,14 +27,13 @@ type replica struct {
 	wire    atomic.Pointer[net.TCPConn]
 	stop    context.CancelFunc // ends whoever attends it
 
-	rested atomic.Bool  // it may be connected to
-	dialed atomic.Int64 // when its connection came about, in ns since 1970
+	pause  time.Duration // from one connection to the next, at least
+	dialed atomic.Int64  // when its connection came about, in ns since 1970
 }
 
 // openReplica prepares the connection to addr, which is "ip:port".
 func openReplica(conf Config, addr string) (*replica, error) {
-	r := &replica{addr: addr}
-	r.rested.Store(true)
+	r := &replica{addr: addr, pause: conf.Backoff.Max}
 	dialer := conf.TCP.dialer(conf.Connect)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := persist(ctx, dialer, addr)
@@ -42,7 +41,6 @@ func openReplica(conf Config, addr string) (*replica, error) {
 		if wire, ok := conn.(*net.TCPConn); ok {
 			r.wire.Store(wire)
 			r.dialed.Store(time.Now().UnixNano())
-			r.rested.Store(false)
 		}
 		return conn, err
 	}
@@ -101,23 +99,18 @@ func (r *replica) endpoint(ctx context.Context, request any) (any, error) {
 	case connectivity.Ready:
 		return work(ctx, r)
 	case connectivity.Idle:
-		if r.rested.Load() {
+		if r.rested() {
 			r.conn.Connect()
 		}
 	}
 	return nil, errNotReady
 }
 
-// rest lets a delay pass after a connection that did not live for as long as the
-// longest: grpc-go backs off from those that fail, but would open one after the
-// other to a server that takes each and ends it.
-func (r *replica) rest(ctx context.Context, delays *Delays) {
-	if time.Since(time.Unix(0, r.dialed.Load())) >= delays.backoff.Max {
-		delays.Reset()
-	} else {
-		_ = delays.Wait(ctx)
-	}
-	r.rested.Store(true)
+// rested reports whether r may be connected to: grpc-go backs off from connections
+// that fail, but would open one after the other to a server that takes each and
+// ends it.
+func (r *replica) rested() bool {
+	return time.Since(time.Unix(0, r.dialed.Load())) >= r.pause
 }
 
 // cause says why r cannot be connected to.

