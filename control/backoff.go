@@ -36,6 +36,12 @@ func (b Backoff) Validate() error {
 	return nil
 }
 
+// Within returns b with no delay longer than d.
+func (b Backoff) Within(d time.Duration) Backoff {
+	b.Min, b.Max = min(b.Min, d), min(b.Max, d)
+	return b
+}
+
 // Start returns a fresh sequence of delays.
 func (b Backoff) Start() *Delays {
 	return &Delays{backoff: b, random: rand.Float64}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/kit/endpoint"
@@ -84,6 +85,8 @@ func (c Config) withDefaults() Config {
 type Client struct {
 	conf     Config
 	replicas *replicas
+	waiting  atomic.Int32 // calls that wait for a replica
+	wanted   signal       // raised when a call begins to wait
 	outage   outage
 	unary    endpoint.Endpoint // of *question
 	ctx      context.Context   //nolint:containedctx // the life that Dial was given, which every call also ends with
@@ -122,12 +125,15 @@ func (c *Client) Outage() error { return c.outage.cause() }
 
 func (c *Client) run(ctx context.Context) {
 	defer close(c.closed)
-	f := finder{conf: c.conf, publish: c.found, failed: c.notFound}
+	f := finder{conf: c.conf, publish: c.found, failed: c.notFound, lost: c.lost, wanted: &c.wanted}
 	f.run(ctx)
 	c.replicas.close()
 }
 
 func (c *Client) found(addrs []netip.AddrPort) { c.replicas.set(addrs) }
+
+// lost reports whether a call waits in vain.
+func (c *Client) lost() bool { return c.waiting.Load() > 0 && c.replicas.ready.Load() == 0 }
 
 func (c *Client) notFound(err error) {
 	if c.replicas.ready.Load() == 0 {
@@ -147,23 +153,32 @@ func (c *Client) turned(r *replica, state connectivity.State) {
 
 // do makes the call on a replica that is ready, and waits for one if need be.
 func (c *Client) do(ctx context.Context, work call) (any, error) {
-	var failFast <-chan time.Time
 	if err := c.admit(ctx); err != nil {
 		return nil, err
 	}
+	v, err := c.replicas.try(ctx, work)
+	if !errors.Is(err, errNotReady) {
+		return v, err
+	}
+	c.waiting.Add(1)
+	defer c.waiting.Add(-1)
+	var failFast <-chan time.Time
+	if c.conf.FailFast > 0 {
+		timer := time.NewTimer(c.conf.FailFast)
+		defer timer.Stop()
+		failFast = timer.C
+	}
+	again := time.NewTicker(max(c.conf.Backoff.Max/2, time.Millisecond))
+	defer again.Stop()
 	for {
 		changed := c.replicas.changed.next() // before trying, so that no change is missed
-		v, err := c.replicas.try(ctx, work)
-		if !errors.Is(err, errNotReady) {
+		if v, err = c.replicas.try(ctx, work); !errors.Is(err, errNotReady) {
 			return v, err
 		}
-		if failFast == nil && c.conf.FailFast > 0 {
-			timer := time.NewTimer(c.conf.FailFast)
-			defer timer.Stop()
-			failFast = timer.C
-		}
+		c.wanted.raise()
 		select {
 		case <-changed:
+		case <-again.C: // a state that lasted too briefly is not told, and a replica's rest ends by itself
 		case <-ctx.Done():
 			return nil, c.unreachable(status.FromContextError(ctx.Err()).Code())
 		case <-c.ctx.Done():

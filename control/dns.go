@@ -22,16 +22,19 @@ type Resolver struct {
 	Path    string   // of resolv.conf; "" means /etc/resolv.conf
 	Servers []string // "ip:port"; if given, they are asked instead of those in the file
 	// MinTTL and MaxTTL bound the time to live of answers, LINKERD2_PROXY_DNS_MIN_TTL
-	// and _MAX_TTL. Zero means no bound.
+	// and _MAX_TTL. Zero means no bound, but that no answer holds for over an hour.
 	MinTTL, MaxTTL time.Duration
-	// Floor is the shortest time between two lookups, whatever the TTL says. Zero
-	// means the reference's 5 s.
+	// Floor is the shortest time between two lookups, whatever the TTL says, while
+	// a replica can be reached or nobody asks for one. Zero means the reference's 5 s.
 	Floor time.Duration
 }
 
 const (
 	defaultPath  = "/etc/resolv.conf"
 	defaultFloor = 5 * time.Second
+	// ceiling is the longest time between two lookups, whatever the TTL says: one of
+	// 68 years is a mistake that would keep us from a replica that is added.
+	ceiling = time.Hour
 )
 
 // maxReplicas bounds what one answer may make us connect to. A message of 64 KiB
@@ -83,26 +86,29 @@ func (r *Resolver) refresh(ttl time.Duration) time.Duration {
 	if r.MaxTTL > 0 {
 		ttl = min(ttl, r.MaxTTL)
 	}
-	floor := r.Floor
-	if floor == 0 {
-		floor = defaultFloor
-	}
-	return max(ttl, floor)
+	return max(min(ttl, ceiling), r.floor())
 }
 
-// retry returns how long to wait after err, if err says: a name that does not
-// exist is not asked for again before its absence expires.
-func (r *Resolver) retry(err error) (time.Duration, bool) {
+func (r *Resolver) floor() time.Duration {
+	if r.Floor == 0 {
+		return defaultFloor
+	}
+	return r.Floor
+}
+
+// retry returns how long to wait after err: a name that does not exist is not
+// asked for again before its absence expires, if the answer says when that is.
+func (r *Resolver) retry(err error) time.Duration {
 	var no *noRecords
 	for _, e := range causes(err) {
 		if !errors.As(e, &no) || !no.held {
-			return 0, false
+			return r.floor()
 		}
 	}
 	if no == nil {
-		return 0, false
+		return r.floor()
 	}
-	return r.refresh(no.ttl), true // of the last, that is the addresses
+	return r.refresh(no.ttl) // of the last, that is the addresses
 }
 
 // causes splits what errors.Join joined.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -270,6 +271,7 @@ func TestRefresh(t *testing.T) {
 		{Resolver{MaxTTL: 10 * time.Second}, time.Minute, 10 * time.Second},
 		{Resolver{MaxTTL: time.Second}, time.Minute, 5 * time.Second},
 		{Resolver{MinTTL: 30 * time.Second}, time.Second, 30 * time.Second},
+		{Resolver{}, math.MaxInt32 * time.Second, time.Hour},
 	} {
 		if got := test.r.refresh(test.ttl); got != test.want {
 			t.Errorf("%+v: a TTL of %v refreshes after %v, want %v", test.r, test.ttl, got, test.want)
@@ -281,14 +283,14 @@ func TestRetryAfterAbsence(t *testing.T) {
 	z := &zone{soa: "l5d. 60 SOA ns.l5d. admin.l5d. 1 2 3 4 45"}
 	r := &Resolver{Path: "none", Servers: []string{nameServer(t, z)}}
 	_, err := r.lookup(t.Context(), Addr{"dst.l5d.", 1}, nothing)
-	if wait, ok := r.retry(err); !ok || wait != 45*time.Second {
-		t.Errorf("a name that is known not to exist: wait %v, %v, want 45s (%v)", wait, ok, err)
+	if wait := r.retry(err); wait != 45*time.Second {
+		t.Errorf("a name that is known not to exist: wait %v, want 45s (%v)", wait, err)
 	}
 	z.mu.Lock()
 	z.soa = ""
 	z.mu.Unlock()
 	_, err = r.lookup(t.Context(), Addr{"dst.l5d.", 1}, nothing)
-	if wait, ok := r.retry(err); ok {
-		t.Errorf("a failure that says nothing of its time: wait %v, want the backoff", wait)
+	if wait := r.retry(err); wait != defaultFloor {
+		t.Errorf("a failure that says nothing of its time: wait %v, want %v", wait, defaultFloor)
 	}
 }

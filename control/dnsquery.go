@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -114,24 +115,60 @@ func (q query) askFor(ctx context.Context, name string, kind uint16) ([]dns.RR, 
 	var reply *dns.Msg
 	err := errors.New("no server was asked")
 	for range max(1, q.conf.Attempts) {
-		for _, server := range q.conf.Servers {
-			if reply, err = q.exchange(ctx, m, server); err == nil {
-				return records(reply, name, kind)
-			}
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
+		if reply, err = q.round(ctx, m); err == nil {
+			return records(reply, name, kind)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 	}
 	return nil, fmt.Errorf("%s records of %q: %w", dns.TypeToString[kind], name, err)
+}
+
+// A replied is what became of asking one server.
+type replied struct {
+	reply *dns.Msg
+	err   error
+}
+
+// round returns the first useful answer of any server. The next one is asked once
+// one has failed, or has been silent for a while; that one may still answer.
+func (q query) round(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replies := make(chan replied, len(q.conf.Servers))
+	patience := time.NewTimer(0)
+	defer patience.Stop()
+	err := errors.New("there is no server")
+	for left, open := q.conf.Servers, 0; open > 0 || len(left) > 0; {
+		select {
+		case <-patience.C:
+		case r := <-replies:
+			if open--; r.err == nil {
+				return r.reply, nil
+			}
+			err = r.err
+		}
+		if len(left) > 0 {
+			server := left[0]
+			asked.Go(func() {
+				reply, err := q.exchange(ctx, m.Copy(), server)
+				replies <- replied{reply, err}
+			})
+			left, open = left[1:], open+1
+			patience.Reset(resend)
+		}
+	}
+	return nil, err
 }
 
 // exchange asks one server, by TCP if the answer does not fit into UDP. Its
 // error means that the server is of no use just now.
 func (q query) exchange(ctx context.Context, m *dns.Msg, server string) (*dns.Msg, error) {
 	for _, network := range []string{"udp", "tcp"} {
-		client := dns.Client{Net: network, Timeout: time.Duration(q.conf.Timeout) * time.Second}
-		reply, _, err := client.ExchangeContext(ctx, m, server)
+		reply, err := q.converse(ctx, network, m, server)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("server %s: %w", server, err)
@@ -144,6 +181,52 @@ func (q query) exchange(ctx context.Context, m *dns.Msg, server string) (*dns.Ms
 		}
 	}
 	return nil, fmt.Errorf("server %s: the answer is cut off even by TCP", server)
+}
+
+// resend is how long a packet's answer is waited for before the packet is sent
+// again, or another server asked. It is less than resolv.conf's timeout, which
+// still bounds the whole: a server that was silent is heard soon after it speaks
+// again, and one that is slow, too, since it is asked on the same socket.
+const resend = 500 * time.Millisecond
+
+// converse sends m, again if it was lost, and returns what comes back.
+func (q query) converse(ctx context.Context, network string, m *dns.Msg, server string) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(q.conf.Timeout)*time.Second)
+	defer cancel()
+	conn, err := (&dns.Client{Net: network, UDPSize: ednsSize}).DialContext(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	conn.UDPSize = ednsSize
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	for {
+		if err := conn.WriteMsg(m); err != nil {
+			return nil, err
+		}
+		reply, err := hear(conn, m, network == "udp")
+		var timeout net.Error
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return nil, context.Cause(ctx)
+		case err == nil, !errors.As(err, &timeout), !timeout.Timeout():
+			return reply, err
+		}
+	}
+}
+
+// hear reads m's answer, and passes over answers to what was asked by another
+// packet. By TCP there is nothing to be sent again, and so it waits for longer.
+func hear(conn *dns.Conn, m *dns.Msg, packets bool) (*dns.Msg, error) {
+	if packets {
+		_ = conn.SetReadDeadline(time.Now().Add(resend))
+	}
+	for {
+		reply, err := conn.ReadMsg()
+		if err != nil || reply.Id == m.Id {
+			return reply, err
+		}
+	}
 }
 
 func answers(reply, m *dns.Msg) bool {

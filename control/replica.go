@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -23,16 +24,24 @@ type replica struct {
 	addr    string
 	conn    *grpc.ClientConn
 	failure atomic.Pointer[error] // the last attempt to connect; its dialler writes it
-	stop    context.CancelFunc    // ends whoever attends it
+	wire    atomic.Pointer[net.TCPConn]
+	stop    context.CancelFunc // ends whoever attends it
+
+	pause  time.Duration // from one connection to the next, at least
+	dialed atomic.Int64  // when its connection came about, in ns since 1970
 }
 
 // openReplica prepares the connection to addr, which is "ip:port".
 func openReplica(conf Config, addr string) (*replica, error) {
-	r := &replica{addr: addr}
+	r := &replica{addr: addr, pause: conf.Backoff.Max}
 	connect := conf.connect()
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := connect(ctx, addr)
 		r.failure.Store(&err)
+		if wire := wireOf(conn); wire != nil {
+			r.wire.Store(wire)
+			r.dialed.Store(time.Now().UnixNano())
+		}
 		return conn, err
 	}
 	var err error
@@ -41,6 +50,15 @@ func openReplica(conf Config, addr string) (*replica, error) {
 		return nil, fmt.Errorf("replica %s: %w", addr, err)
 	}
 	return r, nil
+}
+
+// wireOf returns the connection below TLS, if there is any.
+func wireOf(conn net.Conn) *net.TCPConn {
+	if within, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = within.NetConn()
+	}
+	wire, _ := conn.(*net.TCPConn)
+	return wire
 }
 
 // dialOptions leave to us what we decide: which replica, when again, for how long.
@@ -52,6 +70,7 @@ func dialOptions(conf Config) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(), // no DNS TXT lookups
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0), // a silent stream is the usual state
+		grpc.WithMaxHeaderListSize(maxHead),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			MinConnectTimeout: conf.Connect,
 			Backoff: backoff.Config{
@@ -71,6 +90,9 @@ func dialOptions(conf Config) []grpc.DialOption {
 	return options
 }
 
+// maxHead bounds an answer's headers and trailers, in which a status says why.
+const maxHead = 64 << 10
+
 func window(size uint32) int32 {
 	return int32(min(size, math.MaxInt32)) // RFC 9113, section 6.9.1
 }
@@ -86,9 +108,18 @@ func (r *replica) endpoint(ctx context.Context, request any) (any, error) {
 	case connectivity.Ready:
 		return work(ctx, r)
 	case connectivity.Idle:
-		r.conn.Connect()
+		if r.rested() {
+			r.conn.Connect()
+		}
 	}
 	return nil, errNotReady
+}
+
+// rested reports whether r may be connected to: grpc-go backs off from connections
+// that fail, but would open one after the other to a server that takes each and
+// ends it.
+func (r *replica) rested() bool {
+	return time.Since(time.Unix(0, r.dialed.Load())) >= r.pause
 }
 
 // cause says why r cannot be connected to.
@@ -98,6 +129,27 @@ func (r *replica) cause() error {
 	}
 	return fmt.Errorf("%s took the connection but does not speak HTTP/2", r.addr)
 }
+
+// doubt closes r's connection if the other side does not even acknowledge what was
+// sent, since a new one is then likelier to be answered: the system repeats ever
+// more seldom, so that a controller that was cut off for a minute would not hear
+// of it for most of another. It reports whether to look again.
+func (r *replica) doubt() bool {
+	wire := r.wire.Load()
+	if wire == nil {
+		return false
+	}
+	repeated := unheard(wire)
+	if repeated >= enoughRepeats {
+		_ = wire.Close()
+		return false
+	}
+	return repeated > 0
+}
+
+// enoughRepeats is how often the system must have sent the same in vain; after a
+// second it has done so twice.
+const enoughRepeats = 2
 
 // Close implements io.Closer for go-kit, which calls it when the replica is no
 // longer among those found. Its streams end, and are opened again elsewhere.

@@ -19,6 +19,7 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	quiet  *time.Timer // stops the stream when nothing has come for too long; nil if that may be
 	life   *time.Timer // stops it in any case; nil if nothing does
+	doubt  *time.Timer // until the first message, looks whether anybody is there
 	began  time.Time
 	begun  time.Duration // until the first message; zero before that
 	ended  bool
@@ -37,8 +38,18 @@ func (c *Client) open(ctx context.Context, r *replica, desc *grpc.StreamDesc, me
 		s.end(err)
 		return nil, err
 	}
+	s.doubt = time.AfterFunc(time.Hour, func() {
+		if r.doubt() {
+			s.doubt.Reset(doubtful / 2)
+		}
+	})
+	s.doubt.Reset(doubtful) // once it stands where the function looks for it
 	return s, nil
 }
+
+// doubtful is how long a stream may be without an answer before it is asked
+// whether the connection still is one.
+const doubtful = time.Second
 
 // limit arms the timers, which stop by themselves if the caller leaves.
 func (s *stream) limit(l Limits) {
@@ -66,12 +77,13 @@ func (s *stream) disarm() {
 // its regular end, io.EOF, unless nothing came at all.
 func (s *stream) RecvMsg(m any) error {
 	if err := s.ClientStream.RecvMsg(m); err != nil {
-		err = s.explain(err)
+		err = brief(s.explain(err))
 		s.end(err)
 		return err
 	}
 	if s.begun == 0 {
 		s.begun = max(time.Since(s.began), 1)
+		s.doubt.Stop()
 	}
 	s.heard()
 	return nil
@@ -108,6 +120,9 @@ func (s *stream) end(err error) {
 		return
 	}
 	s.ended = true
+	if s.doubt != nil {
+		s.doubt.Stop()
+	}
 	s.cancel(nil)
 	s.disarm()
 	if s.begun == 0 {

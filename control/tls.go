@@ -38,13 +38,13 @@ func (c Config) validateTLS() error {
 func (c Config) connect() func(ctx context.Context, addr string) (net.Conn, error) {
 	dialer := c.TCP.dialer(c.Connect)
 	if c.TLS == nil {
-		return func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
+		return func(ctx context.Context, addr string) (net.Conn, error) { return persist(ctx, dialer, addr) }
 	}
 	params := c.TLS.params()
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.Connect) // of both together
 		defer cancel()
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		conn, err := persist(ctx, dialer, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -22,8 +23,9 @@ type Message[M any] struct {
 // plane itself spoke, for which see Refused and Unknown: whoever reads decides
 // whether to go on. Every other end is logged, once per outage, and mended: the
 // stream is opened again after a delay of c's Backoff, whose sequence begins anew
-// once a message has come. (The reference begins anew at the response's headers,
-// and so redials at full pace a server that accepts and closes.)
+// once a stream has lived for as long as the longest delay and has had a message.
+// (The reference begins anew at the response's headers, and so redials at full
+// pace a server that accepts and closes.)
 //
 // what names the question in logs, as "profile of 10.0.0.1:80". open opens the
 // stream, as a generated client's method does; the context that it is given ends
@@ -46,14 +48,20 @@ type watching[M any] struct {
 	log    *slog.Logger
 	open   func(context.Context) (interface{ Recv() (M, error) }, error)
 	yield  func(Message[M], error) bool
-	spoke  bool // the stream at hand has had a message
-	told   bool // the trouble with these streams is logged already
+	spoke  bool      // the stream at hand has had a message
+	told   bool      // the trouble with these streams is logged already
+	quiet  time.Time // until then trouble is not worth another line
 }
+
+// quietly is how long after a line about a trouble the same is not told again: a
+// control plane that comes and goes would fill the log.
+const quietly = 10 * time.Second
 
 // once reads one stream to its end and reports whether to open another.
 func (w *watching[M]) once(ctx context.Context) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	began := time.Now()
 	s, err := w.open(ctx)
 	for w.spoke = false; err == nil; {
 		var m M
@@ -65,6 +73,9 @@ func (w *watching[M]) once(ctx context.Context) bool {
 		if !w.yield(Message[M]{M: m, First: first}, nil) {
 			return false
 		}
+	}
+	if w.spoke && time.Since(began) >= w.client.conf.Backoff.Max {
+		w.delays.Reset()
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -78,7 +89,6 @@ func (w *watching[M]) once(ctx context.Context) bool {
 
 func (w *watching[M]) heard(ctx context.Context) {
 	w.spoke = true
-	w.delays.Reset()
 	w.client.outage.end()
 	if w.told {
 		w.told = false
@@ -94,8 +104,8 @@ func (w *watching[M]) tell(ctx context.Context, err error) {
 		w.log.LogAttrs(ctx, slog.LevelDebug, "the control plane ended a stream; it will be opened again")
 	case status.Code(err) == codes.Unavailable:
 		w.client.outage.begin(err)
-	case !w.told:
-		w.told = true
+	case !w.told && time.Now().After(w.quiet):
+		w.told, w.quiet = true, time.Now().Add(quietly)
 		w.log.LogAttrs(ctx, slog.LevelWarn, "a stream of the control plane failed; its last value stands", slog.Any("error", err))
 	}
 }

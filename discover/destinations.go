@@ -118,14 +118,20 @@ func (d *Destinations) settle(ctx context.Context) {
 
 // read applies what the control plane says of destination to f, until it is
 // refused or ctx is done. It goes on reading while the consumer is busy: a
-// control plane ends the streams of slow readers.
+// control plane ends the streams of slow readers. A refusal of what was answered
+// before says nothing of it: that stands, and is asked for again.
 func (d *Destinations) read(ctx context.Context, destination string, f *fold) error {
+	known := false
 	for m, err := range d.watch(ctx, destination) {
 		switch {
 		case err == nil:
 			f.apply(m.M, m.First)
+			known = true
 		case control.Unknown(err):
 			f.unknown()
+			known = true
+		case known && control.Refused(err):
+			d.config.Log.Debug("the control plane refuses what it answered before, which stands", "destination", destination, "error", err)
 		default:
 			return err
 		}

@@ -89,9 +89,14 @@ func TestResolve(t *testing.T) {
 			context.DeadlineExceeded,
 		},
 		"refusal": {
-			[]event{{add(1), true, nil}, {nil, false, status.Error(codes.InvalidArgument, "no")}},
-			[]string{"1"},
+			[]event{{nil, false, status.Error(codes.InvalidArgument, "no")}, {add(1), true, nil}},
+			nil,
 			status.Error(codes.InvalidArgument, "no"),
+		},
+		"what was answered once stands when it is refused, and may be answered again": {
+			[]event{{add(1), true, nil}, {nil, false, status.Error(codes.InvalidArgument, "no")}, {add(2), true, nil}},
+			[]string{"1", "2"},
+			context.DeadlineExceeded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

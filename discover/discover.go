@@ -136,7 +136,7 @@ type Set struct {
 
 // A Stream yields the whole Set each time it changes, never a difference. It
 // reconnects by itself, and meanwhile the last Set stands; it yields an error,
-// and ends, only when the destination is refused or its context is done.
+// and ends, only when the destination is refused from the start or its context is done.
 type Stream = iter.Seq2[Set, error]
 
 // A Resolver finds endpoints.

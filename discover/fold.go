@@ -27,7 +27,7 @@ type fold struct {
 	exists  bool
 	spoken  bool // the control plane has said anything
 	reset   bool // what comes next replaces all that is known
-	warned  bool // of endpoints that were left out, since the last reset
+	warned  bool // of endpoints that were left out, since the stream was opened
 	err     error
 	taken   Set
 	given   bool // taken has been given to the consumer
@@ -49,6 +49,7 @@ func (f *fold) apply(u *pb.Update, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reset = f.reset || first
+	f.warned = f.warned && !first
 	switch m := u.GetUpdate().(type) {
 	case *pb.Update_Add:
 		f.add(m.Add)
@@ -147,7 +148,7 @@ func (f *fold) startOver() {
 	if !f.reset {
 		return
 	}
-	f.reset, f.warned = false, false
+	f.reset = false
 	f.base, f.count = nil, 0
 	clear(f.pending)
 }

@@ -66,7 +66,7 @@ func TestRemembering(t *testing.T) {
 		"silence":                     {[]event{{add(1), true, nil}, {add(2), false, nil}}, nil, []string{"1 2 stale"}, context.DeadlineExceeded},
 		"fresh values take its place": {[]event{{add(1), true, nil}}, []event{{add(1), true, nil}, {add(2), true, nil}}, []string{"1 stale", "1", "2"}, context.DeadlineExceeded},
 		"a destination that is gone":  {[]event{{add(1), true, nil}, {none(false), true, nil}}, nil, nil, context.DeadlineExceeded},
-		"a destination refused":       {[]event{{add(1), true, nil}, {&pb.Update{}, false, refused}}, nil, nil, context.DeadlineExceeded},
+		"refused at last":             {[]event{{add(1), true, nil}, {&pb.Update{}, false, refused}}, nil, []string{"1 stale"}, context.DeadlineExceeded},
 		"refused when asked again":    {[]event{{add(1), true, nil}}, []event{{nil, false, refused}}, []string{"1 stale"}, refused},
 	} {
 		t.Run(name, func(t *testing.T) {

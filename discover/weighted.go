@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -183,12 +184,32 @@ func zone(locality string) Zone {
 	}
 }
 
+// The bounds on an endpoint's labels: each goes into metrics, and is held once for
+// each endpoint. What is over them is left out, or cut.
+const (
+	maxLabels     = 64
+	maxLabelBytes = 256
+)
+
+// overlay joins an endpoint's labels with its set's. If there are too many, the
+// first in the order of their keys stay, so that it is always the same ones.
 func overlay(set, own map[string]string) Labels {
-	if len(set) == 0 {
-		return NewLabels(own)
+	if len(set)+len(own) == 0 {
+		return ""
 	}
-	both := maps.Clone(set)
-	maps.Copy(both, own)
+	both := make(map[string]string, min(len(set)+len(own), 2*maxLabels))
+	for _, labels := range []map[string]string{set, own} {
+		for k, v := range labels {
+			if len(k) <= maxLabelBytes {
+				both[k] = strings.ToValidUTF8(v[:min(len(v), maxLabelBytes)], "")
+			}
+		}
+	}
+	if len(both) > maxLabels {
+		for _, k := range slices.Sorted(maps.Keys(both))[maxLabels:] {
+			delete(both, k)
+		}
+	}
 	return NewLabels(both)
 }
 

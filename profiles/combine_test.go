@@ -102,6 +102,9 @@ func whither(routes []Route) string {
 	}
 	var to []string
 	for _, s := range rule.Distribution.Shares {
+		if s.Backend.Refusal != "" {
+			return "refused"
+		}
 		if s.Backend.Name != "" {
 			to = append(to, s.Backend.Name)
 		} else {

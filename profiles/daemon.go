@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	destpb "github.com/linkerd/linkerd2-proxy-api/go/destination"
 	pb "github.com/linkerd/linkerd2-proxy-api/go/outbound"
@@ -32,6 +33,10 @@ type Config struct {
 	// Local are this pod's own addresses (LINKERD2_PROXY_INBOUND_IPS), reached in
 	// the clear.
 	Local []netip.Addr
+
+	// Settle is the least time between two profiles, or two policies, of a target
+	// that are looked at. Of those that come faster the last counts.
+	Settle time.Duration
 
 	Limits   Limits
 	Remember int          // targets whose last profile is kept after they are dropped
@@ -65,7 +70,8 @@ func (d *Daemon) getProfile(ctx context.Context, t Target) iter.Seq2[control.Mes
 			Recv() (*destpb.DestinationProfile, error)
 		}, error,
 		) {
-			return api.GetProfile(ctx, ask)
+			s, err := api.GetProfile(ctx, ask, control.Undecoded())
+			return control.Latest[destpb.DestinationProfile](s, err, d.config.Settle)
 		})
 }
 
@@ -80,7 +86,8 @@ func (d *Daemon) watchPolicy(ctx context.Context, t Target) iter.Seq2[control.Me
 			Recv() (*pb.OutboundPolicy, error)
 		}, error,
 		) {
-			return api.Watch(ctx, ask)
+			s, err := api.Watch(ctx, ask, control.Undecoded())
+			return control.Latest[pb.OutboundPolicy](s, err, d.config.Settle)
 		})
 }
 
@@ -127,8 +134,9 @@ func (d *Daemon) Watch(ctx context.Context, t Target) Stream {
 		ctx, cancel := context.WithCancel(ctx)
 		a := newAnswers()
 		var readers sync.WaitGroup
-		readers.Go(func() { a.fail(d.readProfile(ctx, t, a)) })
-		readers.Go(func() { a.fail(d.readPolicy(ctx, t, a)) })
+		known := w.last != nil
+		readers.Go(func() { a.fail(d.readProfile(ctx, t, known && w.last.Name != "", a)) })
+		readers.Go(func() { a.fail(d.readPolicy(ctx, t, known, a)) })
 		defer readers.Wait()
 		defer cancel()
 		w.serve(ctx, a)
@@ -140,8 +148,10 @@ func (d *Daemon) decoder() *decoder {
 }
 
 // readProfile puts what the control plane says of t's profile into a. Without a
-// profile much can be served, so that a refusal is only the absence of one.
-func (d *Daemon) readProfile(ctx context.Context, t Target, a *answers) error {
+// profile much can be served, so that a refusal is only the absence of one. It is
+// final if it comes first: there are names that never have a profile. Of a target
+// that had one it says nothing: that stands, and is asked for again.
+func (d *Daemon) readProfile(ctx context.Context, t Target, known bool, a *answers) error {
 	if !d.Profiled(t) {
 		a.setProfile(nil)
 		return nil
@@ -150,9 +160,12 @@ func (d *Daemon) readProfile(ctx context.Context, t Target, a *answers) error {
 		switch {
 		case err == nil:
 			a.setProfile(d.decoder().decodeProfile(m.M, t.port()))
-		case control.Refused(err):
+			known = true
+		case control.Refused(err) && !known:
 			a.setProfile(nil)
 			return nil
+		case control.Refused(err):
+			d.stands(t, err)
 		default:
 			a.setProfile(nil)
 		}
@@ -160,14 +173,23 @@ func (d *Daemon) readProfile(ctx context.Context, t Target, a *answers) error {
 	return ended(ctx)
 }
 
-// readPolicy puts what the control plane says of t's policy into a.
-func (d *Daemon) readPolicy(ctx context.Context, t Target, a *answers) error {
+func (d *Daemon) stands(t Target, refused error) {
+	d.config.Log.Debug("the control plane refuses what it answered before, which stands", "destination", t.String(), "error", refused)
+}
+
+// readPolicy puts what the control plane says of t's policy into a. A refusal
+// says nothing of a target that had a policy: that stands, and is asked for again.
+func (d *Daemon) readPolicy(ctx context.Context, t Target, known bool, a *answers) error {
 	for m, err := range d.policies(ctx, t) {
 		switch {
 		case err == nil:
 			a.setPolicy(d.decoder().decodePolicy(m.M))
+			known = true
 		case control.Unknown(err):
 			a.setPolicy(nil)
+			known = true
+		case known:
+			d.stands(t, err)
 		default:
 			return err
 		}

@@ -156,9 +156,16 @@ func TestWatch(t *testing.T) {
 		"refused later": {
 			byAddr,
 			profileEvents{{s, named, nil}},
-			policyEvents{{s, policy, nil}, {s, nil, invalid}},
-			[]string{"1s policy " + apex},
-			invalid,
+			policyEvents{{s, policy, nil}, {s, nil, invalid}, {s, nil, notFound}},
+			[]string{"1s policy " + apex, "3s fallback 10.96.0.10:80"},
+			context.DeadlineExceeded,
+		},
+		"a profile refused later stands, and may be another": {
+			byAddr,
+			profileEvents{{s, split, nil}, {s, nil, invalid}, {s, &destpb.DestinationProfile{}, nil}},
+			policyEvents{{s, policy, nil}},
+			[]string{"1s profile v1:80", "3s policy " + apex},
+			context.DeadlineExceeded,
 		},
 		"outside the networks no profile is asked for": {
 			outside,
@@ -218,7 +225,8 @@ func TestWatchRemembers(t *testing.T) {
 		"the same again":   {byAddr, known, known, []string{"0s stale policy " + apex, "1s policy " + apex}},
 		"something new":    {byAddr, known, policyEvents{{2 * s, nil, notFound}}, []string{"0s stale policy " + apex, "2s fallback 10.96.0.10:80"}},
 		"nothing known":    {byAddr, nil, nil, nil},
-		"refused at last":  {byAddr, policyEvents{{s, policy, nil}, {s, nil, invalid}}, nil, nil},
+		"refused at last":  {byAddr, policyEvents{{s, policy, nil}, {s, nil, invalid}}, nil, []string{"0s stale policy " + apex}},
+		"refused meantime": {byAddr, known, policyEvents{{s, nil, invalid}, {s, nil, notFound}}, []string{"0s stale policy " + apex, "2s fallback 10.96.0.10:80"}},
 		"unknown at last":  {byName, policyEvents{{s, policy, nil}, {s, nil, notFound}}, nil, nil},
 		"unknown meantime": {byName, known, policyEvents{{s, nil, notFound}}, []string{"0s stale policy " + apex, "1s fallback refused"}},
 	} {

@@ -58,7 +58,7 @@ func (w *watch) end(err error) {
 // gone stands for the profile of a target that is known no more.
 func gone(err error) *Profile {
 	p := &Profile{Source: FromFallback, Parent: Default("fallback"), Problems: []string{err.Error()}}
-	p.HTTP1 = refusing(p.Parent, err.Error())
+	p.HTTP1 = forwardRoutes(Backend{Meta: p.Parent, Refusal: err.Error()})
 	p.HTTP2, p.Opaque = p.HTTP1, p.HTTP1
 	return p
 }

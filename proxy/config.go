@@ -194,6 +194,7 @@ type Control struct {
 	DNSMinTTL           time.Duration  // zero means no bound
 	DNSMaxTTL           time.Duration  // zero means no bound
 	Remembered          int            // destinations whose last values are kept when they are dropped
+	MaxPause            time.Duration  // between two tries to reach a service or to ask it again, at most
 	FailFast            time.Duration  // for a call to wait until the service can be reached
 	MaxPattern          int            // bytes of a regular expression in a route
 	MaxParts            int            // of one profile or policy: routes, rules, matches and so on

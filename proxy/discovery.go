@@ -46,9 +46,6 @@ func (o *outbound) discover(ctx context.Context, t profiles.Target, apply func(*
 	defer cancel()
 	var once updates
 	err := control.Follow(first, o.Profiles.Watch(ctx, t), func(p *profiles.Profile) {
-		for _, problem := range p.Problems {
-			o.Log.Warn("the control plane's answer is invalid in part", "destination", nameOf(t), "problem", problem)
-		}
 		once.apply(p, apply)
 	}, func(err error) {
 		if ctx.Err() == nil {

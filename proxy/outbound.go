@@ -258,17 +258,28 @@ func (o *outbound) opaqueBackend(named bool) func(context.Context, profiles.Back
 	}
 }
 
-// watch gives update every set of the named destination's endpoints, until ctx ends.
+// watch gives update every set of the named destination's endpoints, until ctx
+// ends. While the control plane refuses to resolve what it has named itself, it is
+// asked again: what stands is what it said before, or else that there is none.
 func (o *outbound) watch(ctx context.Context, name string, update func(discover.Set)) {
+	pause := control.Backoff{Min: o.Config.Control.MaxPause, Max: o.Config.Control.MaxPause}.Start()
+	known, told := false, false
 	go func() {
-		refused := func(err error) {
-			if ctx.Err() == nil {
-				o.Log.Warn("the control plane refuses to resolve a destination", "destination", name, "err", err)
+		for again := true; again; again = pause.Wait(ctx) == nil {
+			for set, err := range o.Resolver.Resolve(ctx, name) {
+				switch {
+				case err == nil:
+					known = true
+					update(set)
+				case ctx.Err() == nil && !told:
+					told = true
+					o.Log.Warn("the control plane refuses to resolve a destination", "destination", name, "err", err)
+				}
+			}
+			if !known && ctx.Err() == nil {
+				known = true
 				update(discover.Set{})
 			}
-		}
-		if err := control.Follow(ctx, o.Resolver.Resolve(ctx, name), update, refused); err != nil {
-			refused(err)
 		}
 	}()
 }
