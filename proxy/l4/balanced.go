@@ -25,6 +25,7 @@ type Picker interface {
 func Balanced(b Picker) stack.Handler {
 	r := newRelay()
 	return func(ctx context.Context, c *stack.Conn) error {
+		c.HeldBy(bytesHeld{})
 		var call balance.Call
 		ctx, cancel := whileOpen(ctx, c)
 		s, err := dialPicked(ctx, b, &call)

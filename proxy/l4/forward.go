@@ -19,6 +19,7 @@ import (
 func Forward(dial stack.Dialer) stack.Handler {
 	r := newRelay()
 	return func(ctx context.Context, c *stack.Conn) error {
+		c.HeldBy(bytesHeld{})
 		ctx, cancel := whileOpen(ctx, c)
 		s, err := dial(ctx, stack.NoSession)
 		cancel()

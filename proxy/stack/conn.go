@@ -31,6 +31,8 @@ type Conn struct {
 	// gracefully once what is in hand is answered.
 	CloseClient func()
 
+	holder atomic.Value // a Holder, once it is known what the connection is
+
 	peeked []byte // received by Peek and not yet returned by Read
 	failed atomic.Pointer[error]
 	closed atomic.Bool
