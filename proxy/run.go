@@ -250,7 +250,7 @@ func (s *session) serve(ctx context.Context) error {
 func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listening, conns *l4.Conns, cut <-chan struct{}, failed func(error)) {
 	for _, l := range ls {
 		wg.Go(func() {
-			err := l4.Serve(ctx, l, l.handler, l4.ServeConfig{
+			err := l4.Serve(ctx, l.Listener, l.handler, l4.ServeConfig{
 				Log:      s.Log,
 				Panicked: func() { s.Metrics.Panic("connection") },
 				Cut:      cut,
