@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // those that end their process when they fail are run in one of their own.
 const asOther = "E2E_AS"
 
-var others = map[string]func(args []string) int{"h2spec": h2specMain, "interop": interopMain}
+var others = map[string]func(args []string) int{"h2spec": h2specMain, "interop": interopMain, "goproxy": goProxyMain}
 
 // other runs one of them to its end, and returns what it wrote.
 func other(t *testing.T, name string, args ...string) (string, error) {

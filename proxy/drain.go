@@ -102,7 +102,10 @@ func (d *drain) begin(why error) {
 func (d *drain) close(h *half) {
 	h.stop()
 	d.silent.Go(func() {
-		if pause(d.over, d.Config.Drain.LameDuck) {
+		d.mu.Lock()
+		rest := time.Until(d.began.Add(d.Config.Drain.Idle))
+		d.mu.Unlock()
+		if pause(d.over, max(rest, min(d.Config.Drain.LameDuck, d.Config.Drain.Idle))) {
 			return
 		}
 		for _, c := range h.conns.All() {

@@ -13,6 +13,8 @@ func (t *envTable) own(c *Config) {
 		"inbound listeners whose destination is given: the application's address")
 	t.duration(&c.Drain.LameDuck, "LAME_DUCK", "1s",
 		"at shutdown, how long to go on accepting connections while clients are asked to leave")
+	t.duration(&c.Drain.Idle, "DRAIN_IDLE", "4s",
+		"at shutdown, how long a connection of HTTP/1 may idle, once clients are asked to leave, before it is closed: longer than sidecars keep theirs (3 s), since a request may cross a close. It is not closed while connections are accepted")
 	bind(t, "integer", between(parseCount, 1<<10, maxHeadBytes), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
 		"that a head or trailer of a message may have, in both directions and all versions of HTTP; from 1024 to 16777216").in("bytes")
 	t.path(&c.StateDir, "STATE_DIR", "where snapshots and cached responses are kept").notYet()

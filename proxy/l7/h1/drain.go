@@ -10,8 +10,7 @@ import (
 func (p *Params) leaving() bool { return p.Leaving != nil && p.Leaving() }
 
 // drain makes the next response, if there is still one, the last. A client that has
-// not been told by then is left a while in which to ask, unless it has let one pass
-// already.
+// not been told by then is left a while in which to ask.
 func (a *accepted) drain() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -24,11 +23,10 @@ func (a *accepted) drain() {
 // limitIdle ends an idle wait after Params.Quiet, if the connection drains. The
 // caller holds mu.
 func (a *accepted) limitIdle() {
-	switch {
-	case !a.draining.Load() || a.came: // what came is yet to be read
-	case a.since.IsZero(): // it has idled since before clients were asked to leave
-		_ = a.c.SetReadDeadline(longAgo())
-	default:
+	if a.since.IsZero() {
+		a.since = time.Now()
+	}
+	if a.draining.Load() && !a.came { // else what came is yet to be read
 		_ = a.c.SetReadDeadline(a.since.Add(a.params.Quiet))
 	}
 }
@@ -69,6 +67,12 @@ func (a *accepted) InHand() (stack.Kind, int) {
 	}
 }
 
-// Leave implements stack.Holder. An idle client of HTTP/1 is told with its next
-// answer: see Params.Leaving.
-func (a *accepted) Leave() {}
+// Leave implements stack.Holder. An idle client is told with its next answer, as all
+// are (see Params.Leaving), for which it has Params.Quiet from now on.
+func (a *accepted) Leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.idle && a.since.IsZero() {
+		a.since = time.Now()
+	}
+}

@@ -69,7 +69,6 @@ func (a *accepted) beginIdle() bool {
 	defer a.mu.Unlock()
 	a.idle = true
 	if a.draining.Load() || a.params.leaving() {
-		a.since = time.Now()
 		a.limitIdle()
 	}
 	return !a.ending.Load()
