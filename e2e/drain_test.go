@@ -122,6 +122,8 @@ func startRig(t *testing.T, app *drainApp, direct bool) *rig {
 			"OUTRIGGER_UNMESHED=true", "LINKERD2_PROXY_POLICY_WORKLOAD=drain",
 			"LINKERD2_PROXY_DESTINATION_SVC_ADDR=" + control, "LINKERD2_PROXY_POLICY_SVC_ADDR=" + control,
 			"LINKERD2_PROXY_ADMIN_LISTEN_ADDR=" + admin, "LINKERD2_PROXY_SHUTDOWN_GRACE_PERIOD=20s",
+			// So that a busy machine is not what is tried.
+			"LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=5s", "LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT=5s",
 		}, env...), exe, "proxy")
 		return p
 	}

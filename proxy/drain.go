@@ -237,13 +237,22 @@ func peersOf(all map[*stack.Conn]work) []string {
 		case len(names) == maxPeers:
 			more++
 		default:
-			names = append(names, fmt.Sprintf("%s to %s", c.Client, c.OrigDst))
+			names = append(names, fmt.Sprintf("%s to %s", c.Client, destinationOf(c)))
 		}
 	}
 	if more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return names
+}
+
+// destinationOf is where c's client meant to go; if that has no address, where it is
+// connected.
+func destinationOf(c *stack.Conn) string {
+	if c.OrigDst.IsValid() || c.Conn == nil {
+		return c.OrigDst.String()
+	}
+	return c.LocalAddr().String()
 }
 
 // pause waits for d, or until over. It reports whether it was the latter.
