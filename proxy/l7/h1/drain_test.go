@@ -3,9 +3,11 @@ package h1
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -74,6 +76,11 @@ func TestDrainLeavesTime(t *testing.T) {
 		}
 		held.Holder().Leave()
 		drain()
+		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d bytes, %v; want it left open", n, err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if resp := asked(t, c, rd); !resp.Close {
 			t.Error("not told to leave")
 		}
