@@ -259,7 +259,6 @@ func (l *tally) streams(ctx context.Context, cc *grpc.ClientConn, stop <-chan st
 		}
 		select {
 		case <-stop: // one more, and it is enough
-			stop = nil
 			return
 		default:
 		}

@@ -20,7 +20,7 @@ type Asked string
 func (a Asked) Error() string { return "received " + string(a) }
 
 // Is reports that a context which ended so was canceled.
-func (a Asked) Is(err error) bool { return err == context.Canceled } //nolint:errorlint // it is asked by errors.Is
+func (a Asked) Is(err error) bool { return err == context.Canceled }
 
 // A drain is how a session ends: docs/drain.md has its steps.
 type drain struct {

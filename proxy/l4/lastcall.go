@@ -11,7 +11,7 @@ import (
 // A listener that is to be closed is emptied first: a close resets the connections
 // that nobody has accepted, whose clients are connected, and may have sent requests.
 // That goes by calls of lastCall, each of which is longer than a handshake takes
-// within a cluster, until one brings nobody.
+// between machines that are near, until one brings nobody.
 const (
 	lastCall  = 50 * time.Millisecond
 	lastCalls = 20 // at most, should new ones come although they are not to

@@ -117,7 +117,7 @@ func TestDrainTellsOfWhatCrossed(t *testing.T) {
 			p.Crossed = func(*stack.Conn) { crossed.Add(1) }
 			c, _, drain, ended := draining(t, p)
 			drain()
-			if n, err := c.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+			if n, err := c.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 				t.Fatalf("%d bytes, %v; want the end", n, err)
 			}
 			if late {
