@@ -4,6 +4,7 @@ package e2e_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 // those that end their process when they fail are run in one of their own.
 const asOther = "E2E_AS"
 
-var others = map[string]func(args []string) int{"h2spec": h2specMain, "interop": interopMain}
+var others = map[string]func(args []string) int{"h2spec": h2specMain, "interop": interopMain, "goproxy": goProxyMain}
 
 // other runs one of them to its end, and returns what it wrote.
 func other(t *testing.T, name string, args ...string) (string, error) {
@@ -114,19 +115,29 @@ func (s *sidecar) ready(t *testing.T) {
 	t.Fatal("the sidecar is not ready")
 }
 
-// free returns addresses at which nobody listens.
+// ports are given out from below the range in which the kernel chooses those of
+// connections, so that none is taken before the program listens.
+var ports atomic.Uint32
+
+const firstPort, lastPort = 12000, 32000
+
+// free returns addresses at which nobody listens. No two are the same.
 func free(t *testing.T, n int) []string {
 	t.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	ports.CompareAndSwap(0, 1+rand.Uint32N(lastPort-firstPort))
+	var addrs []string
+	for range lastPort - firstPort {
+		if len(addrs) == n {
+			return addrs
 		}
-		defer l.Close()
-		addrs[i] = l.Addr().String()
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+ports.Add(1)%(lastPort-firstPort)))
+		if err == nil {
+			_ = l.Close()
+			addrs = append(addrs, l.Addr().String())
+		}
 	}
-	return addrs
+	t.Fatal("no ports are free")
+	return nil
 }
 
 // TestHTTP1 sends requests through the program, and sees that the application

@@ -9,3 +9,6 @@ func TestSoakInterop(t *testing.T) { runInterop(t, 1000) }
 
 // TestSoakMemory is TestMemory with ten thousand, and a thousand.
 func TestSoakMemory(t *testing.T) { memory(t, 10_000, 1000) }
+
+// TestSoakDrain is TestDrain with fifty runs.
+func TestSoakDrain(t *testing.T) { drains(t, 50) }

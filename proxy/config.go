@@ -246,5 +246,6 @@ type Log struct {
 // Drain is how the proxy ends.
 type Drain struct {
 	LameDuck time.Duration // for which it goes on accepting, while it asks clients to leave
+	Idle     time.Duration // that a connection without work may be so, from when clients were asked; then it is closed
 	Grace    time.Duration // for what is in flight, after which it ends all the same
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // draining tells s to end, and returns what is closed when it has.
@@ -137,7 +139,7 @@ func TestDrainFinishes(t *testing.T) {
 func refused(tb testing.TB, addr string) {
 	tb.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		c, err := net.Dial("tcp", addr)
+		c, err := net.DialTimeout("tcp", addr, 100*time.Millisecond) // what connects as a listener closes tries again after a second
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return
 		}
@@ -156,7 +158,7 @@ func TestDrainIsCut(t *testing.T) {
 	web, db := freeAddr(t), freeAddr(t)
 	c := startController(t, meshYAML(serviceYAML(webHost, false, app), serviceYAML("db.demo.svc.cluster.local", true, lines.addr)))
 	s := startSidecar(t, c.addr, "OUTRIGGER_OUTBOUND_NAMED="+web+"="+webHost+":80,"+db+"=db.demo.svc.cluster.local:80",
-		"LINKERD2_PROXY_SHUTDOWN_GRACE_PERIOD=500ms")
+		"LINKERD2_PROXY_SHUTDOWN_GRACE_PERIOD=2s")
 	request, opaque := dial(t, web), dial(t, db)
 	_, _ = io.WriteString(request, asking)
 	<-stuck
@@ -190,4 +192,59 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	refused(t, s.admin)
+}
+
+// TestDrainClosesSilent ends a sidecar that has a connection of which nobody knows
+// what it is: nothing has come on it.
+func TestDrainClosesSilent(t *testing.T) {
+	app := origin(t, func(http.ResponseWriter, *http.Request) {})
+	p := startPair(t, app, false, "LINKERD2_PROXY_SHUTDOWN_GRACE_PERIOD=20s")
+	silent := dial(t, p.addr)
+	if _, err := trySend(p.addr, asking); err != nil { // so that the other was accepted before
+		t.Fatal(err)
+	}
+	over := p.outbound.draining()
+	if n, err := io.Copy(io.Discard, silent); n > 0 || err != nil {
+		t.Errorf("%d bytes, %v; want the end", n, err)
+	}
+	wantOver(t, over, 5*time.Second)
+}
+
+// heldAs is a connection's Holder that has that much in hand.
+type heldAs work
+
+func (h heldAs) InHand() (stack.Kind, int) { return h.kind, h.n }
+func (h heldAs) Leave()                    {}
+
+// TestDrainTally adds up what was in hand, and what of it was finished.
+func TestDrainTally(t *testing.T) {
+	idle, busy, streams, opaque, tunnel, silent := new(stack.Conn), new(stack.Conn), new(stack.Conn), new(stack.Conn), new(stack.Conn), new(stack.Conn)
+	d := &drain{
+		held: map[*stack.Conn]work{
+			idle: {stack.HTTP1Work, 0}, busy: {stack.HTTP1Work, 1}, streams: {stack.HTTP2Work, 16},
+			opaque: {stack.OpaqueWork, 1}, tunnel: {stack.HTTP1Tunnel, 1}, silent: {},
+		},
+		lost: map[*stack.Conn]work{streams: {stack.HTTP2Work, 3}, opaque: {stack.OpaqueWork, 1}, new(stack.Conn): {stack.HTTP1Work, 1}},
+	}
+	if got, want := tallyOf(d.held), (tally{6, 1, 1, 16, 1}); got != want {
+		t.Errorf("held %+v, want %+v", got, want)
+	}
+	if got, want := tallyOf(d.lost), (tally{3, 1, 0, 3, 1}); got != want {
+		t.Errorf("cut %+v, want %+v", got, want)
+	}
+	if got, want := d.finished(), (tally{5, 1, 1, 13, 0}); got != want {
+		t.Errorf("finished %+v, want %+v", got, want)
+	}
+	many := make(map[*stack.Conn]work)
+	for range 100 {
+		many[new(stack.Conn)] = work{stack.OpaqueWork, 1}
+	}
+	if got := peersOf(many); len(got) != maxPeers+1 || got[maxPeers] != "92 more" {
+		t.Errorf("named %q", got)
+	}
+	c := new(stack.Conn)
+	c.HeldBy(heldAs{stack.HTTP2Work, 2})
+	if kind, n := c.Holder().InHand(); kind != stack.HTTP2Work || n != 2 {
+		t.Errorf("it holds %d of %d", n, kind)
+	}
 }

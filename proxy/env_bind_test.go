@@ -17,7 +17,7 @@ func TestBindings(t *testing.T) {
 	for line := range strings.SplitSeq(strings.TrimSpace(everythingSet), "\n") {
 		env = append(env, linkerd+line)
 	}
-	c, _ := mustRead(t, leastWith(append(env, "OUTRIGGER_LAME_DUCK=51s", "OUTRIGGER_INBOUND_SERVER_SPEAKS_FIRST=52ms", "OUTRIGGER_OUTBOUND_SERVER_SPEAKS_FIRST=53ms", "OUTRIGGER_STATE_DIR=/state", "OUTRIGGER_ADMIN_CLIENTS=a.b,c.d")...))
+	c, _ := mustRead(t, leastWith(append(env, "OUTRIGGER_LAME_DUCK=51s", "OUTRIGGER_DRAIN_IDLE=54s", "OUTRIGGER_INBOUND_SERVER_SPEAKS_FIRST=52ms", "OUTRIGGER_OUTBOUND_SERVER_SPEAKS_FIRST=53ms", "OUTRIGGER_STATE_DIR=/state", "OUTRIGGER_ADMIN_CLIENTS=a.b,c.d")...))
 	ms := time.Millisecond
 	in, out := c.Inbound, c.Outbound
 	in.HTTP2, out.HTTP2 = HTTP2Server{}, HTTP2Server{} // the same code binds both; TestHalves has them
@@ -49,7 +49,7 @@ func TestBindings(t *testing.T) {
 		{c.Control.DNSMinTTL, 48 * ms},
 		{c.Control.DNSMaxTTL, 49 * ms},
 		{c.LocalIPs, []netip.Addr{netip.MustParseAddr("50.0.0.1")}},
-		{c.Drain, Drain{LameDuck: 51 * time.Second, Grace: 52 * ms}},
+		{c.Drain, Drain{LameDuck: 51 * time.Second, Idle: 54 * time.Second, Grace: 52 * ms}},
 		{c.Metrics, Metrics{RetainIdle: 53 * ms, MaxSeries: plain.Metrics.MaxSeries, HostnameLabels: true, AuthorityLabels: true}},
 		{c.Admin.Listen, ap("127.0.0.1:54")},
 		{c.Admin.ShutdownEndpoint, true},

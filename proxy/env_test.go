@@ -94,7 +94,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Trace:   Trace{Collector: ControlService{Connect: outbound}},
 		Log:     Log{Filter: "warn,linkerd=info,hickory=error"},
-		Drain:   Drain{LameDuck: time.Second, Grace: 2 * time.Minute},
+		Drain:   Drain{LameDuck: time.Second, Idle: 4 * time.Second, Grace: 2 * time.Minute},
 		Workers: Workers{Min: 1},
 	}
 	fixed(t, &want)

@@ -17,6 +17,8 @@ func (t *envTable) own(c *Config) {
 	t.duration(&c.Outbound.ServerFirst, "OUTBOUND_SERVER_SPEAKS_FIRST", "200ms", first)
 	t.duration(&c.Inbound.ServerFirst, "INBOUND_SERVER_SPEAKS_FIRST", "50ms",
 		first+". Shorter than outbound's, since both sidecars wait, one after the other, and this one dials only its application")
+	t.duration(&c.Drain.Idle, "DRAIN_IDLE", "4s",
+		"at shutdown, how long a connection of HTTP/1 may idle, once clients are asked to leave, before it is closed: longer than sidecars keep theirs (3 s), since a request may cross a close. It is not closed while connections are accepted")
 	bind(t, "integer", between(parseCount, 1<<10, maxHeadBytes), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
 		"that a head or trailer of a message may have, in both directions and all versions of HTTP; from 1024 to 16777216").in("bytes")
 	t.path(&c.StateDir, "STATE_DIR", "where snapshots and cached responses are kept").notYet()

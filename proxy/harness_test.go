@@ -126,6 +126,7 @@ func startSidecar(tb testing.TB, control string, env ...string) *sidecar {
 		"LINKERD2_PROXY_POLICY_WORKLOAD=test:test",
 		"LINKERD2_PROXY_ADMIN_LISTEN_ADDR=" + s.admin,
 		"OUTRIGGER_LAME_DUCK=0",
+		"OUTRIGGER_DRAIN_IDLE=0",
 	}, env...)
 	for _, direction := range []string{"INBOUND", "OUTBOUND"} { // the defaults may be others'
 		if all := strings.Join(env, " "); !strings.Contains(all, direction+"_NAMED") && !strings.Contains(all, direction+"_LISTEN") {

@@ -101,8 +101,11 @@ func (p *Proxy) awaitIdentity(ctx context.Context) bool {
 // ready reports whether the proxy takes connections, which it does for good once it
 // has been certified, and what is to be said of that.
 func (p *Proxy) ready() (ok bool, why string) {
+	if p.leaving.Load() {
+		why = "draining"
+	}
 	if p.Identity == nil {
-		return true, ""
+		return true, why
 	}
 	if err := p.Identity.Err(); err != nil {
 		why = err.Error()

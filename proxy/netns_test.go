@@ -204,7 +204,7 @@ func (p pod) sidecar(t *testing.T, control string, env ...string) (end func()) {
 	cmd := exec.Command("/proc/self/exe") // by that name, since its user may not see the directory where the program is
 	cmd.Env = append([]string{
 		asSidecar + "=1",
-		"OUTRIGGER_UNMESHED=true", "OUTRIGGER_LAME_DUCK=0",
+		"OUTRIGGER_UNMESHED=true", "OUTRIGGER_LAME_DUCK=0", "OUTRIGGER_DRAIN_IDLE=0",
 		"LINKERD2_PROXY_DESTINATION_SVC_ADDR=" + control,
 		"LINKERD2_PROXY_POLICY_SVC_ADDR=" + control,
 		"LINKERD2_PROXY_POLICY_WORKLOAD=test:test",

@@ -117,6 +117,8 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		ClientWatch: c.HTTP.ClientWatch,
 		Continue:    c.HTTP.Continue,
 		Leaving:     p.leaving.Load,
+		Quiet:       c.Drain.Idle,
+		Crossed:     func(*stack.Conn) { p.crossed.Add(1) },
 		Idle:        d.Pool.IdleTimeout,
 		MaxIdle:     d.Pool.MaxIdle,
 		Backoff:     pauses(d.Connect.Backoff),

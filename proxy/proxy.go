@@ -40,7 +40,9 @@ type Proxy struct {
 	scheduler h2.Scheduler   // of all HTTP/2 connections
 	keepers   sync.WaitGroup // what keeps Identity fresh
 
-	leaving atomic.Bool // clients are asked to leave: the lame-duck time has begun
+	leaving   atomic.Bool  // clients are asked to leave: the lame-duck time has begun
+	crossed   atomic.Int64 // requests that came as their idle connection was closed
+	lastWords func(say func(why string))
 }
 
 // A Watcher finds profiles: a *profiles.Daemon.

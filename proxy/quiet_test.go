@@ -27,7 +27,7 @@ func TestEndsQuietly(t *testing.T) {
 	c := startController(t, meshYAML(serviceYAML(webHost, false, serveHTTP1(t, l, "web").addr)))
 	admin, addr := freeAddr(t), freeAddr(t)
 	config, _, err := ReadEnv([]string{
-		"OUTRIGGER_UNMESHED=true", "OUTRIGGER_LAME_DUCK=0", "OUTRIGGER_OUTBOUND_NAMED=" + addr + "=" + webHost + ":80",
+		"OUTRIGGER_UNMESHED=true", "OUTRIGGER_LAME_DUCK=0", "OUTRIGGER_DRAIN_IDLE=0", "OUTRIGGER_OUTBOUND_NAMED=" + addr + "=" + webHost + ":80",
 		"LINKERD2_PROXY_DESTINATION_SVC_ADDR=" + c.addr, "LINKERD2_PROXY_POLICY_SVC_ADDR=" + c.addr,
 		"LINKERD2_PROXY_POLICY_WORKLOAD=test:test", "LINKERD2_PROXY_ADMIN_LISTEN_ADDR=" + admin,
 		"LINKERD2_PROXY_INBOUND_LISTEN_ADDR=" + freeAddr(t),

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
@@ -26,6 +25,9 @@ type Options struct {
 	Filter *telemetry.Filter // of the log; nil if there is none
 	Build  telemetry.Build
 	Ready  func() // called once every listener is open; may be nil
+	// LastWords, if not nil, is given what logs what is lost if the process ends at
+	// once, for a reason such as "SIGTERM".
+	LastWords func(say func(why string))
 }
 
 // Run serves as c says until ctx is done, and then drains: it goes on accepting
@@ -33,8 +35,8 @@ type Options struct {
 // is in hand, for c.Drain.Grace at most. It returns an error if it could not
 // start, or could not go on.
 func Run(ctx context.Context, c Config, o Options) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	life, end := context.WithCancel(context.WithoutCancel(ctx)) // goes on while connections are drained
 	defer end()
 	p, err := open(life, c, o)
@@ -51,7 +53,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	adminDone, err := p.admin(life, o, stop)
+	adminDone, err := p.admin(life, o, func() { stop(Asked("POST /shutdown")) })
 	if err != nil {
 		s.close()
 		return err
@@ -75,7 +77,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 
 // open makes a Proxy whose control clients live as long as ctx.
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
-	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
+	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger"), lastWords: o.LastWords}
 	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	err := p.certify(ctx)
 	if err != nil {
@@ -241,74 +243,38 @@ func (s *session) close() {
 // Outbound goes on until inbound has ended, so that an application that is
 // stopping too can finish what it was asked.
 func (s *session) serve(ctx context.Context) error {
-	accepting, stopAccepting := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopAccepting()
-	cut := make(chan struct{})
-	over := make(chan struct{})
-	var drain sync.WaitGroup
-	drain.Go(func() { s.drain(ctx, over, stopAccepting, cut) })
-
-	outbound, stopOutbound := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopOutbound()
+	d := newDrain(ctx, s.Proxy)
 	var in, out sync.WaitGroup
 	var failed errorList
-	s.serveAll(accepting, &in, s.inbound, cut, failed.add)
-	s.serveAll(outbound, &out, s.outbound, cut, failed.add)
+	s.serveAll(d.inbound.accepting, &in, s.inbound, &d.inbound.conns, d.cut, failed.add)
+	s.serveAll(d.outbound.accepting, &out, s.outbound, &d.outbound.conns, d.cut, failed.add)
+	if s.lastWords != nil {
+		s.lastWords(d.abandoned)
+	}
+	d.running.Go(func() { d.run(ctx) })
 	if len(s.inbound) == 0 {
-		<-accepting.Done()
+		<-d.inbound.accepting.Done()
 	}
 	in.Wait()
-	stopOutbound()
+	d.close(&d.outbound)
 	out.Wait()
-	close(over)
-	drain.Wait()
+	d.end()
 	return failed.join()
 }
 
-func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listening, cut <-chan struct{}, failed func(error)) {
+func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listening, conns *l4.Conns, cut <-chan struct{}, failed func(error)) {
 	for _, l := range ls {
 		wg.Go(func() {
-			err := l4.Serve(ctx, l, l.handler, l4.ServeConfig{
+			err := l4.Serve(ctx, l.Listener, l.handler, l4.ServeConfig{
 				Log:      s.Log,
 				Panicked: func() { s.Metrics.Panic("connection") },
 				Cut:      cut,
+				Conns:    conns,
 			})
 			if err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("listener %s: %w", l.Addr(), err))
 			}
 		})
-	}
-}
-
-// drain waits for ctx, and then ends what session serves, step by step.
-func (s *session) drain(ctx context.Context, over <-chan struct{}, stopAccepting func(), cut chan struct{}) {
-	select {
-	case <-ctx.Done():
-	case <-over:
-		return
-	}
-	d := s.Config.Drain
-	s.leaving.Store(true)
-	s.Log.Info("draining", "lame duck", d.LameDuck, "grace", d.Grace)
-	if pause(over, d.LameDuck) {
-		return
-	}
-	stopAccepting()
-	if !pause(over, d.Grace) {
-		s.Log.Warn("grace period is over, connections are cut", "grace", d.Grace)
-		close(cut)
-	}
-}
-
-// pause waits for d, or until over. It reports whether it was the latter.
-func pause(over <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-over:
-		return true
-	case <-t.C:
-		return false
 	}
 }
 

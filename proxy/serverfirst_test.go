@@ -31,7 +31,7 @@ func greeting(tb testing.TB) string {
 }
 
 // greeted has a client wait for what the server says, before it answers.
-func greeted(t *testing.T, addr string) {
+func welcomed(t *testing.T, addr string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestServerFirst(t *testing.T) {
 	p := startPair(t, greeting(t), false, noDetectTimeout...)
 	const conns = 5 // of which the last are of a server that is known to speak first
 	for range conns {
-		greeted(t, p.addr)
+		welcomed(t, p.addr)
 	}
 	for _, family := range []string{"inbound_" + detected, "outbound_" + detected} {
 		s := p.inbound
@@ -73,7 +73,7 @@ func TestServerFirst(t *testing.T) {
 func TestServerFirstOff(t *testing.T) {
 	p := startPair(t, greeting(t), false, "OUTRIGGER_INBOUND_SERVER_SPEAKS_FIRST=0", "OUTRIGGER_OUTBOUND_SERVER_SPEAKS_FIRST=0",
 		"LINKERD2_PROXY_INBOUND_DETECT_TIMEOUT=300ms", "LINKERD2_PROXY_OUTBOUND_DETECT_TIMEOUT=300ms")
-	greeted(t, p.addr)
+	welcomed(t, p.addr)
 	if n := sumOf(p.outbound.metrics(), "outbound_"+detected, `result="read_timeout"`); n != 1 {
 		t.Errorf("%d connections were opaque for want of bytes", n)
 	}
@@ -156,7 +156,7 @@ func TestServerFirstAsksPolicy(t *testing.T) {
 				_ = conn.Server.Close()
 			}
 			if name == "nobody" {
-				if err := port.opaque(ctx, conn); !errors.Is(err, policy.ErrDenied) {
+				if err := i.as(ctx, conn, port, (*served).asOpaque); !errors.Is(err, policy.ErrDenied) {
 					t.Errorf("as opaque: %v", err)
 				}
 			}

@@ -105,8 +105,8 @@ func (m *demoMesh) sidecar(name, admin string, env ...string) program {
 		name: "sidecar-" + name,
 		args: []string{"proxy"},
 		env: append(env,
-			"OUTRIGGER_UNMESHED=true", // until identity is built
-			"OUTRIGGER_LAME_DUCK=0",   // nobody comes any more when this ends
+			"OUTRIGGER_UNMESHED=true",                         // until identity is built
+			"OUTRIGGER_LAME_DUCK=0", "OUTRIGGER_DRAIN_IDLE=0", // nobody comes any more when this ends
 			"LINKERD2_PROXY_LOG=warn,outrigger=info",
 			"LINKERD2_PROXY_ADMIN_LISTEN_ADDR="+admin,
 			"LINKERD2_PROXY_DESTINATION_SVC_ADDR="+m.control,

@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,9 +34,10 @@ func main() {
 
 // execute is main with all that it uses given to it. It returns the exit status.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	ctx, stop := untilSignal(ctx)
+	hurry := &lastWords{}
+	ctx, stop := untilSignal(ctx, hurry)
 	defer stop()
-	root := rootCommand() //nolint:contextcheck // cobra gives ctx to the commands
+	root := rootCommand(hurry) //nolint:contextcheck // cobra gives ctx to the commands
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
@@ -78,33 +81,68 @@ func status(err error) int {
 	return exitFailure
 }
 
-// untilSignal returns a context that is done at the first SIGINT or SIGTERM. The
-// second one ends the process at once.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// untilSignal returns a context that is done at the first SIGINT or SIGTERM, with
+// that as its cause. The second one ends the process at once, but for what last has
+// to say.
+func untilSignal(ctx context.Context, last *lastWords) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2) // one to drain, one to exit
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		for n := 0; ; n++ {
-			select {
-			case <-signals:
-				if n == 1 {
-					os.Exit(exitFailure)
-				}
-				cancel()
-			case <-ctx.Done():
-				if n == 0 {
-					return
-				}
-				<-signals
-				os.Exit(exitFailure)
-			}
+		select {
+		case s := <-signals:
+			cancel(proxy.Asked(signalName(s)))
+		case <-ctx.Done():
+			return
 		}
+		last.speak(signalName(<-signals))
+		os.Exit(exitFailure)
 	}()
-	return ctx, func() { signal.Stop(signals); cancel() }
+	return ctx, func() { signal.Stop(signals); cancel(nil) }
 }
 
-func rootCommand() *cobra.Command {
+// signalName returns a signal's name as operators know it.
+func signalName(s os.Signal) string {
+	if s == syscall.SIGINT {
+		return "SIGINT"
+	}
+	return "SIGTERM"
+}
+
+// lastWords are said when the process ends at once.
+type lastWords struct {
+	mu  sync.Mutex
+	say func(why string)
+}
+
+// are sets them.
+func (l *lastWords) are(say func(why string)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.say = say
+}
+
+// brief is how long an end at once may take: what is stuck is not waited for.
+const brief = 200 * time.Millisecond
+
+func (l *lastWords) speak(why string) {
+	l.mu.Lock()
+	say := l.say
+	l.mu.Unlock()
+	if say == nil {
+		return
+	}
+	said := make(chan struct{})
+	go func() { defer close(said); say(why) }()
+	late := time.NewTimer(brief)
+	defer late.Stop()
+	select {
+	case <-said:
+	case <-late.C:
+	}
+}
+
+func rootCommand(last *lastWords) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "outrigger",
 		Short: "A service mesh's sidecar proxy",
@@ -121,7 +159,7 @@ settings from the environment, as linkerd2-proxy does. Begin with
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	sidecar := proxyCommand()
+	sidecar := proxyCommand(last)
 	root.RunE = sidecar.RunE
 	root.AddCommand(sidecar, controlCommand(), demoCommand(), demoAppCommand(), versionCommand())
 	return root

@@ -14,12 +14,13 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 )
 
-func proxyCommand() *cobra.Command {
+func proxyCommand(last *lastWords) *cobra.Command {
 	settings := false
 	cmd := &cobra.Command{
 		Use:   "proxy",
 		Short: "Run the sidecar",
-		Long: `Run the sidecar until SIGTERM or SIGINT, and then finish what is in hand.
+		Long: `Run the sidecar until SIGTERM or SIGINT, and then finish what is in hand. A
+second signal ends it at once, with status 1.
 
 All settings come from the environment, under linkerd2-proxy's names
 (LINKERD2_PROXY_…) and, for what Linkerd has no name for, OUTRIGGER_….
@@ -40,7 +41,7 @@ Every mistake in them is reported at once, and the exit status is then 64.`,
 			if settings {
 				return printSettings(cmd.OutOrStdout())
 			}
-			return runProxy(cmd.Context(), os.Environ(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runProxy(cmd.Context(), last, os.Environ(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().BoolVar(&settings, "settings", false, "list every setting with its type, default and meaning, and exit")
@@ -56,7 +57,7 @@ func printSettings(out io.Writer) error {
 	return w.Flush()
 }
 
-func runProxy(ctx context.Context, environ []string, out, errs io.Writer) error {
+func runProxy(ctx context.Context, last *lastWords, environ []string, out, errs io.Writer) error {
 	config, warnings, err := proxy.ReadEnv(environ)
 	if err != nil {
 		return err
@@ -71,5 +72,5 @@ func runProxy(ctx context.Context, environ []string, out, errs io.Writer) error 
 		log.Warn("setting", "name", w.Name, "reason", w.Reason)
 	}
 	runtime.GOMAXPROCS(config.Workers.Procs(runtime.NumCPU()))
-	return proxy.Run(ctx, config, proxy.Options{Log: log, Filter: filter, Build: build()})
+	return proxy.Run(ctx, config, proxy.Options{Log: log, Filter: filter, Build: build(), LastWords: last.are})
 }

@@ -19,6 +19,7 @@ import (
 func Forward(dial stack.Dialer) stack.Handler {
 	r := newRelay()
 	return func(ctx context.Context, c *stack.Conn) error {
+		c.HeldBy(bytesHeld{})
 		s, err := serverOf(ctx, c, dial)
 		if err != nil {
 			return Refuse(c, fmt.Errorf("forward: %w", err))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -33,13 +34,15 @@ type ServeConfig struct {
 	// Cut, if not nil, closes the connections that are open when it is closed, and
 	// those that are accepted later.
 	Cut <-chan struct{}
+	// Conns, if not nil, has the connections that are open.
+	Conns *Conns
 }
 
 // Serve gives each connection that l accepts to h, in a goroutine of its own. A
 // panic in h costs that connection and no more.
 //
-// When ctx is done, Serve closes l and waits until every h has returned. h is
-// given ctx, by which it knows that it is to finish. (To tell handlers earlier,
+// When ctx is done, Serve accepts what has connected by then, closes l and waits
+// until every h has returned. h is given ctx, by which it knows that it is to finish. (To tell handlers earlier,
 // while still accepting, let h be a function that gives them another context; to
 // end them earlier, close Cut.) Serve also returns if l is closed, with an error
 // that wraps net.ErrClosed.
@@ -51,12 +54,16 @@ func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig
 		ServeConfig: cfg, listener: l, handler: h,
 		next: make(chan *stack.Conn), open: make(map[*stack.Conn]struct{}),
 	}
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	stop := context.AfterFunc(ctx, func() { beginClose(l) })
 	defer stop()
+	defer cfg.Conns.add(s)()
 	over := make(chan struct{})
 	var cutter sync.WaitGroup
 	cutter.Go(func() { s.cutWhen(over) })
 	err := s.accept(ctx)
+	if ctx.Err() != nil {
+		_ = l.Close()
+	}
 	close(s.next)
 	s.handlers.Wait()
 	close(over)
@@ -78,15 +85,18 @@ type server struct {
 	cut  bool
 }
 
-// accept accepts until ctx is done, or the listener closed.
+// accept accepts until ctx is done and nobody waits any more, or the listener is closed.
 func (s *server) accept(ctx context.Context) error {
 	pause := time.Duration(0)
-	for {
+	for any, calls := false, 1; ; {
 		c, err := s.listener.Accept()
 		switch {
 		case err == nil:
-			pause = 0
+			pause, any = 0, true
 			s.start(ctx, &stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())})
+		case ctx.Err() != nil && any && calls < lastCalls && errors.Is(err, os.ErrDeadlineExceeded):
+			any, calls = false, calls+1
+			beginClose(s.listener)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // that the listener was closed is what ctx asked for
 		case errors.Is(err, net.ErrClosed):

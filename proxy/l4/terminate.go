@@ -97,7 +97,7 @@ func (t *terminator) secure(ctx context.Context, c *stack.Conn, deadline time.Ti
 		return nil, fmt.Errorf("TLS with %s: %w", c.Client, err)
 	}
 	return &stack.Conn{
-		Conn: within, Client: c.Client, OrigDst: c.OrigDst, Peer: peer,
+		Conn: within, Outer: c, Client: c.Client, OrigDst: c.OrigDst, Peer: peer,
 		TLS: stack.MeshTLS, Secured: &stack.Secured{SNI: t.name, ALPN: alpn},
 	}, nil
 }

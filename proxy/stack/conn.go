@@ -39,6 +39,12 @@ type Conn struct {
 	// gracefully once what is in hand is answered.
 	CloseClient func()
 
+	// Outer, if it is not nil, is the connection within which this one lies: the one
+	// that was accepted.
+	Outer *Conn
+
+	holder atomic.Value // a Holder, once it is known what the connection is
+
 	peeked []byte // received by Peek and not yet returned by Read
 	failed atomic.Pointer[error]
 	closed atomic.Bool

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // Params bound what one connection may take.
@@ -20,6 +21,11 @@ type Params struct {
 	// connection, elsewhere if they can: each response then says so, and is its
 	// connection's last. Idle connections are left alone.
 	Leaving func() bool
+	// Quiet is how long a connection idles, once clients are asked to leave, before
+	// it is closed by a Serve that is to end.
+	Quiet time.Duration
+	// Crossed, if it is not nil, is told of each request that came after such a close.
+	Crossed func(*stack.Conn)
 
 	// Workers, if it is not nil, run the requests of connections that idle for most
 	// of the time.

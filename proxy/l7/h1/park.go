@@ -30,10 +30,15 @@ type accepted struct {
 	blank  int    // empty lines that have come ahead of the next request
 	known  bool   // it has been parked before; a new connection is looked at sooner, since many bring one request and no other for long
 
-	mu     sync.Mutex  // guards idle and kicked, and the deadlines that end an idle wait
+	mu     sync.Mutex  // guards idle, kicked and since, and the deadlines that end an idle wait
 	idle   bool        // between two requests
 	kicked bool        // it is to be parked
+	since  time.Time   // when it began to idle, if clients were asked to leave by then
 	ending atomic.Bool // the response in hand is the last
+
+	draining  atomic.Bool // each response is to be the last, and idling has an end
+	tunnelled atomic.Bool // it carries a tunnel, and will carry nothing else
+	came      bool        // something came as the wait was ended
 }
 
 // An outcome is how a server's work on a connection has ended.
@@ -50,17 +55,8 @@ func newAccepted(c *stack.Conn, svc stack.Service, p *Params) *accepted {
 		a.wait, _ = c.Conn.(waiter)
 	}
 	c.CloseClient = a.closeAfter
+	c.HeldBy(a)
 	return a
-}
-
-// drain makes the response in hand, or none, the last.
-func (a *accepted) drain() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ending.Store(true)
-	if a.idle {
-		_ = a.c.SetReadDeadline(longAgo())
-	}
 }
 
 func (a *accepted) closeAfter() { a.ending.Store(true) }
@@ -72,6 +68,9 @@ func (a *accepted) beginIdle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.idle = true
+	if a.draining.Load() || a.params.leaving() {
+		a.limitIdle()
+	}
 	return !a.ending.Load()
 }
 
@@ -81,10 +80,10 @@ func (a *accepted) endIdle() (kicked bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	kicked = a.kicked
-	if a.kicked || a.ending.Load() {
+	if a.kicked || a.draining.Load() {
 		_ = a.c.SetReadDeadline(time.Time{})
 	}
-	a.idle, a.kicked = false, false
+	a.idle, a.kicked, a.since = false, false, time.Time{}
 	return kicked && !a.ending.Load()
 }
 
@@ -103,11 +102,13 @@ func (a *accepted) kick(w *watcher, state uint64) bool {
 }
 
 // idled says what the end of an idle wait means.
-func idled(err error) (more bool, _ error) {
+func (a *accepted) idled(err error, kicked bool) (more bool, _ error) {
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return !kicked && a.late(), nil
+	case errors.Is(err, io.EOF):
 		return false, nil
 	default:
 		return false, fmt.Errorf("idle connection: %w", err)
@@ -140,10 +141,7 @@ func (a *accepted) park() (more bool, err error) {
 	}
 	err = a.wait.WaitReadable()
 	a.endIdle()
-	if err == nil {
-		return true, nil
-	}
-	return idled(err)
+	return a.idled(err, false)
 }
 
 // work has a worker serve the connection. It reports whether it is to be parked

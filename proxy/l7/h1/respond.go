@@ -194,6 +194,7 @@ func (s *server) drainRequest() {
 func (s *server) splice(resp *stack.Response) error {
 	s.watch.stop()
 	s.closeAfter()
+	s.tunnelled.Store(s.tunnel != nil)
 	if s.tunnel == nil {
 		_ = resp.Body.Close(stack.ErrClosed)
 		s.endRequest(stack.ErrClosed)

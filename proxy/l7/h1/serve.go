@@ -18,9 +18,10 @@ import (
 // closes c before it returns. Requests that are not HTTP it answers itself. An
 // error of svc's cuts the connection: a stack has a layer that leaves none.
 //
-// When ctx is done it finishes the request in hand with "connection: close"; the
-// request's own context does not end with ctx, but with the connection. That the
-// client has left is seen once a request has been in hand for Params.ClientWatch.
+// When ctx is done the next response, or the one in hand, says "connection: close";
+// a connection that idles is closed as Params.Quiet says. A request's own context does
+// not end with ctx, but with the connection. That the client has left is seen once a
+// request has been in hand for Params.ClientWatch.
 //
 // Requests run on one of Params.Workers while they come, and the caller's goroutine
 // waits; without those, on the caller's. It returns nil when the client ended the
@@ -122,7 +123,7 @@ func (s *server) close() bool {
 
 // mayGoOn reports whether another request may follow the one in hand.
 func (s *server) mayGoOn() bool {
-	return !s.ending.Load() && (s.params.Leaving == nil || !s.params.Leaving())
+	return !s.ending.Load() && !s.draining.Load() && !s.params.leaving()
 }
 
 // exchanges answers requests until the connection ends, or is to be parked.
@@ -210,7 +211,10 @@ func (s *server) waitIdle() (more bool, err error) {
 	runtime.Gosched() // while others are served the next request may come, and needs no waiting for
 	err = s.in.waitFirst()
 	kicked := s.endIdle()
-	more, err = idled(err)
+	if err == nil {
+		s.came = false
+	}
+	more, err = s.idled(err, kicked)
 	switch {
 	case more || err != nil:
 	case kicked && s.out.err != nil: // the client is not to get the next answer without this one

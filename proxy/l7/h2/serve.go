@@ -27,13 +27,13 @@ func Serve(ctx context.Context, c *stack.Conn, svc stack.Service, p Params) erro
 	s.conn = newConn(c, &p)
 	s.conn.server = s
 	c.CloseClient = s.drain
-	stop := context.AfterFunc(ctx, s.drain)
-	defer stop()
 	alive := startKeepAlive(s.conn)
 	defer alive.stop()
 	err := s.readPreface()
 	if err == nil {
 		s.conn.greet()
+		defer context.AfterFunc(ctx, s.drain)() // not before: SETTINGS come first
+		c.HeldBy(s)
 		err = s.conn.read()
 	}
 	err = s.finish(err)
@@ -119,6 +119,16 @@ func (s *server) why(err error) error {
 		return fmt.Errorf("client's connection: %w", err)
 	}
 }
+
+// InHand implements stack.Holder.
+func (s *server) InHand() (stack.Kind, int) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return stack.HTTP2Work, s.running
+}
+
+// Leave implements stack.Holder.
+func (s *server) Leave() { s.drain() }
 
 // look asks the client to leave, if clients are to.
 func (s *server) look() {
