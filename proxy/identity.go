@@ -98,14 +98,15 @@ func (p *Proxy) awaitIdentity(ctx context.Context) bool {
 	}
 }
 
-// ready reports whether the proxy takes connections, which it does for good once it
-// has been certified, and what is to be said of that.
+// ready reports whether the proxy is to be sent work, and what is to be said of that.
+// It is once it has been certified, even if its certificate has run out since; and not
+// any more once it drains, though it takes what comes for a while.
 func (p *Proxy) ready() (ok bool, why string) {
 	if p.leaving.Load() {
-		why = "draining"
+		return false, "draining"
 	}
 	if p.Identity == nil {
-		return true, why
+		return true, ""
 	}
 	if err := p.Identity.Err(); err != nil {
 		why = err.Error()

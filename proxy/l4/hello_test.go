@@ -31,8 +31,8 @@ func (r *recorded) Close() error                     { return nil }
 func (r *recorded) SetDeadline(time.Time) error      { return nil }
 func (r *recorded) SetWriteDeadline(time.Time) error { return nil }
 
-// said returns the ClientHello of crypto/tls.
-func helloOf(tb testing.TB, cfg *tls.Config) []byte {
+// firstFlight returns the ClientHello of crypto/tls.
+func firstFlight(tb testing.TB, cfg *tls.Config) []byte {
 	tb.Helper()
 	var r recorded
 	cfg.InsecureSkipVerify = true
@@ -267,7 +267,7 @@ func TestHelloOfCryptoTLS(t *testing.T) {
 		"TLS 1.2":       {&tls.Config{ServerName: "web.test", MaxVersion: tls.VersionTLS12}, Hello{TLS: true, SNI: "web.test"}, 100},
 		"no name":       {&tls.Config{}, Hello{TLS: true}, 1200},
 	} {
-		in := helloOf(t, tt.cfg)
+		in := firstFlight(t, tt.cfg)
 		if len(in) < tt.least {
 			t.Errorf("%s: %d bytes", name, len(in))
 		}
@@ -320,7 +320,7 @@ func TestHelloOfOthers(t *testing.T) {
 }
 
 func BenchmarkHello(b *testing.B) {
-	in := helloOf(b, &tls.Config{ServerName: "web.test"})
+	in := firstFlight(b, &tls.Config{ServerName: "web.test"})
 	b.ReportAllocs()
 	for b.Loop() {
 		if h, _, err := look(in); err != nil || h.SNI == "" {
