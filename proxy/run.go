@@ -57,6 +57,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 		o.Ready()
 	}
 	err = s.serve(ctx)
+	p.closeTee()
 	in.close()
 	out.close() // before the control plane's clients end, which whoever watches by them would take for its word
 	end()
@@ -67,6 +68,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
 	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
+	p.Tee = p.newTee(&c.Tee)
 	var err error
 	if p.Destination, err = p.dialControl(ctx, "destination", c.Control.Destination); err != nil {
 		return nil, err
@@ -272,6 +274,7 @@ func (s *session) drain(ctx context.Context, over <-chan struct{}, stopAccepting
 	stopAccepting()
 	if !pause(over, d.Grace) {
 		s.Log.Warn("grace period is over, connections are cut", "grace", d.Grace)
+		s.Tee.Cut() // ahead of it, so that nobody takes it for a client's doing
 		close(cut)
 	}
 }
