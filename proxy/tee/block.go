@@ -6,16 +6,19 @@ import (
 )
 
 // blockBytes is what is taken of the budget at a time. A read of a body seldom gives
-// more than a few of these.
+// more than a few of these. It is the largest size of which the allocator has a class.
 const blockBytes = 32 << 10
+
+// roomBytes is what a block holds of a content.
+const roomBytes = blockBytes - 24
 
 // A block is a part of a content. All its fields but data are guarded by its feed's
 // lock; what of data is filled does not change any more.
 type block struct {
-	data [blockBytes]byte
-	n    int // filled
-	refs int // streams that have not left it behind
-	next *block
+	next *block // first, so that the collector looks no further
+	n    int    // filled
+	refs int    // streams that have not left it behind
+	data [roomBytes]byte
 }
 
 // A budget is what all blocks may come to. Those that have come back are kept, so

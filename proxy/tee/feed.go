@@ -120,7 +120,7 @@ func (f *feed) detachSlow(n int64) {
 // nil when nobody is left. The caller holds mu.
 func (f *feed) room() *block {
 	for f.live > 0 {
-		if f.tail != nil && f.tail.n < blockBytes {
+		if f.tail != nil && f.tail.n < roomBytes {
 			f.join(f.tail)
 			return f.tail
 		}

@@ -158,24 +158,23 @@ func client2(tb testing.TB) *http.Client {
 	return &http.Client{Transport: tr, Timeout: patience}
 }
 
-// ask1 sends a GET of path, and returns the connection and its response's head, read.
-func ask1(tb testing.TB, addr, path string) (*net.TCPConn, *bufio.Reader, error) {
-	tb.Helper()
+// ask1 sends a GET of path, and reads its response's head by rd.
+func ask1(addr, path string, rd *bufio.Reader) (*net.TCPConn, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c := nc.(*net.TCPConn)
 	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n", path); err != nil {
 		_ = c.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	rd := bufio.NewReaderSize(c, 64<<10)
+	rd.Reset(c)
 	for {
 		line, err := rd.ReadSlice('\n')
 		if err != nil || len(line) == 2 {
-			return c, rd, err
+			return c, err
 		}
 	}
 }

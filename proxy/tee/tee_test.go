@@ -556,6 +556,7 @@ func TestStuckLeaveRoom(t *testing.T) {
 	if <-k.done; k.err != io.EOF || len(k.data) != 10*len(chunk) { //nolint:errorlint // the contract
 		t.Errorf("%d bytes, %v", len(k.data), k.err)
 	}
+	_ = tees.Close(time.Millisecond) // nobody needs to wait for those who are stuck
 }
 
 // TestCloseWaits for what commits, and tells what goes on to stop.

@@ -1,6 +1,7 @@
 package tee_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -120,10 +121,10 @@ func truncate(t *testing.T, n int) {
 func breakOff1(c *net.TCPConn, path string) {
 	k := cutOf(path)
 	data := k.data()
-	head := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(k.size) + "\r\n\r\n"
+	head := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + strconv.Itoa(k.size) + "\r\n\r\n"
 	switch k.how {
 	case "whole-chunks", "chunks", "abort-chunks":
-		head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		head = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 		half := k.at / 2
 		var b bytes.Buffer
 		for _, part := range [][]byte{data[:half], data[half:k.at], data[k.at:]} {
@@ -184,7 +185,8 @@ func breakOff2(w http.ResponseWriter, r *http.Request) {
 // ask1 reads c's response, or leaves amid it.
 func (c cut) ask1(t *testing.T, addr string) {
 	t.Helper()
-	conn, rd, err := ask1(t, addr, c.path())
+	rd := bufio.NewReader(nil)
+	conn, err := ask1(addr, c.path(), rd)
 	if conn == nil {
 		t.Error(err)
 		return
