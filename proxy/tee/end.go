@@ -18,8 +18,9 @@ const (
 	// Unverified: it ended with its connection, and nothing tells a cut from the end.
 	// All tunnels end so.
 	Unverified
-	// UpstreamError: who sent it failed.
-	UpstreamError
+	// ServerFailed: the server broke off its response; or it answered without having
+	// read all of the request.
+	ServerFailed
 	// ClientAbort: the client left before the end.
 	ClientAbort
 	// Timeout: its time was over.

@@ -236,9 +236,9 @@ func (f *feed) End(err error) {
 	case f.unframed:
 		f.end.State = Unverified
 	case f.sized && f.size != f.passed:
-		f.end.State, f.end.Err = UpstreamError, ErrLength
+		f.end.State, f.end.Err = ServerFailed, ErrLength
 	case f.grpc && !f.body.Trailer().Has("grpc-status"):
-		f.end.State, f.end.Err = UpstreamError, ErrNoStatus
+		f.end.State, f.end.Err = ServerFailed, ErrNoStatus
 	case f.body.Trailer().Len() > 0:
 		f.end.Trailer = f.body.Trailer().Clone()
 	}
@@ -259,7 +259,7 @@ func (f *feed) broken(err error) State {
 	case !f.ofRequest && f.left, f.ofRequest && !errors.Is(err, stack.ErrClosed):
 		return ClientAbort
 	default: // the server's response failed; or the server has answered without the rest
-		return UpstreamError
+		return ServerFailed
 	}
 }
 

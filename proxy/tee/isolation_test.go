@@ -99,6 +99,7 @@ func (p *pouring) fetch(tb testing.TB, addr string, size int, want []byte) time.
 	}
 	defer c.Close()
 	for at := 0; at < size; {
+		_ = c.SetReadDeadline(time.Now().Add(patience)) // from when something came last
 		n, err := rd.Read(buf)
 		for got := buf[:n]; len(got) > 0; {
 			from := at % len(want)
@@ -276,4 +277,52 @@ func rss() int64 {
 	}
 	pages, _ := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize())
+}
+
+// TestTunnelThroughTheCodec shows both directions of an upgraded connection to a
+// consumer that asks for tunnels, and none to one that does not.
+func TestTunnelThroughTheCodec(t *testing.T) {
+	tees := newTee(t)
+	asks := tees.Consumer(tee.Options{Name: "asks", Tunnels: true})
+	not := tees.Consumer(tee.Options{Name: "does not"})
+	there, consumeThere := keep()
+	back, consumeBack := keep()
+	origin := origin1(t, func(c *net.TCPConn, _ string) {
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(c, c)
+	})
+	addr := relay1(t, origin, func(r *stack.Request, resp *stack.Response) {
+		var err, refused error
+		if resp == nil {
+			err, refused = asks.Request(r, consumeThere), not.Request(r, stuck)
+		} else {
+			err, refused = asks.Response(r, resp, consumeBack), not.Response(r, resp, stuck)
+		}
+		if err != nil || refused == nil {
+			t.Errorf("%v, %v", err, refused)
+		}
+	})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	rd := bufio.NewReader(c)
+	for line := ""; line != "\r\n" && err == nil; {
+		line, err = rd.ReadString('\n')
+	}
+	_, _ = io.WriteString(c, "hello")
+	_ = c.(*net.TCPConn).CloseWrite()
+	got, err := io.ReadAll(rd)
+	if string(got) != "hello" || err != nil {
+		t.Errorf("echo: %q, %v", got, err)
+	}
+	<-there.done
+	<-back.done
+	if string(there.data) != "hello" || string(back.data) != "hello" || there.end.State != tee.Unverified || back.end.State != tee.Unverified {
+		t.Errorf("%q %+v, %q %+v", there.data, there.end, back.data, back.end)
+	}
+	wantReason(t, tees, "does not", tee.Tunnel, 2)
 }

@@ -166,27 +166,45 @@ func TestStates(t *testing.T) {
 	}{
 		"whole":           {body: content(io.EOF, "he", "llo"), state: tee.Complete, data: "hello"},
 		"as long as said": {body: &chunks{Body: stack.Empty(), rest: [][]byte{[]byte("hello")}, err: io.EOF, size: 5, joint: true}, state: tee.Complete, data: "hello"},
-		"shorter":         {body: &chunks{Body: stack.Empty(), rest: [][]byte{[]byte("hell")}, err: io.EOF, size: 5}, state: tee.UpstreamError, err: tee.ErrLength, data: "hell"},
-		"longer":          {body: &chunks{Body: stack.Empty(), rest: [][]byte{[]byte("hello!")}, err: io.EOF, size: 5}, state: tee.UpstreamError, err: tee.ErrLength, data: "hello!"},
-		"of HEAD": {body: &chunks{Body: stack.Empty(), err: io.EOF, size: 5}, state: tee.Complete,
-			head: func(r *stack.Request, _ *stack.Response) { r.Method = "HEAD" }},
-		"304": {body: &chunks{Body: stack.Empty(), err: io.EOF, size: 5}, state: tee.Complete,
-			head: func(_ *stack.Request, r *stack.Response) { r.Status = 304 }},
-		"to the connection's end": {body: content(io.EOF, "hello"), state: tee.Unverified, data: "hello",
-			head: func(_ *stack.Request, r *stack.Response) { r.Unframed = true }},
-		"gRPC without a status": {body: content(io.EOF, "hello"), state: tee.UpstreamError, err: tee.ErrNoStatus, data: "hello",
-			head: func(_ *stack.Request, r *stack.Response) { grpc(r) }},
-		"gRPC": {body: content(io.EOF, "hello"), state: tee.Complete, data: "hello",
-			head: func(_ *stack.Request, r *stack.Response) { grpc(r); r.Body.Trailer().Add("grpc-status", "0") }},
-		"gRPC of a head only": {body: content(io.EOF), state: tee.Complete,
-			head: func(_ *stack.Request, r *stack.Response) { grpc(r); r.Header.Add("grpc-status", "5") }},
-		"failed": {body: content(errCut, "he"), state: tee.UpstreamError, err: errCut, data: "he"},
-		"client left": {body: content(io.EOF, "he", "llo"), state: tee.ClientAbort, err: errCut, data: "he",
-			read: func(b stack.Body) { _, _ = b.Next(context.Background()); _ = b.Close(errCut) }},
-		"client left without a cause": {body: content(io.EOF, "he", "llo"), state: tee.ClientAbort, err: stack.ErrClosed,
-			read: func(b stack.Body) { _ = b.Close(nil) }},
-		"out of time, as its reader has it": {body: content(io.EOF, "he", "llo"), state: tee.Timeout, err: context.DeadlineExceeded,
-			read: func(b stack.Body) { _ = b.Close(fmt.Errorf("response: %w", context.DeadlineExceeded)) }},
+		"shorter":         {body: &chunks{Body: stack.Empty(), rest: [][]byte{[]byte("hell")}, err: io.EOF, size: 5}, state: tee.ServerFailed, err: tee.ErrLength, data: "hell"},
+		"longer":          {body: &chunks{Body: stack.Empty(), rest: [][]byte{[]byte("hello!")}, err: io.EOF, size: 5}, state: tee.ServerFailed, err: tee.ErrLength, data: "hello!"},
+		"of HEAD": {
+			body: &chunks{Body: stack.Empty(), err: io.EOF, size: 5}, state: tee.Complete,
+			head: func(r *stack.Request, _ *stack.Response) { r.Method = "HEAD" },
+		},
+		"304": {
+			body: &chunks{Body: stack.Empty(), err: io.EOF, size: 5}, state: tee.Complete,
+			head: func(_ *stack.Request, r *stack.Response) { r.Status = 304 },
+		},
+		"to the connection's end": {
+			body: content(io.EOF, "hello"), state: tee.Unverified, data: "hello",
+			head: func(_ *stack.Request, r *stack.Response) { r.Unframed = true },
+		},
+		"gRPC without a status": {
+			body: content(io.EOF, "hello"), state: tee.ServerFailed, err: tee.ErrNoStatus, data: "hello",
+			head: func(_ *stack.Request, r *stack.Response) { grpc(r) },
+		},
+		"gRPC": {
+			body: content(io.EOF, "hello"), state: tee.Complete, data: "hello",
+			head: func(_ *stack.Request, r *stack.Response) { grpc(r); r.Body.Trailer().Add("grpc-status", "0") },
+		},
+		"gRPC of a head only": {
+			body: content(io.EOF), state: tee.Complete,
+			head: func(_ *stack.Request, r *stack.Response) { grpc(r); r.Header.Add("grpc-status", "5") },
+		},
+		"failed": {body: content(errCut, "he"), state: tee.ServerFailed, err: errCut, data: "he"},
+		"client left": {
+			body: content(io.EOF, "he", "llo"), state: tee.ClientAbort, err: errCut, data: "he",
+			read: func(b stack.Body) { _, _ = b.Next(context.Background()); _ = b.Close(errCut) },
+		},
+		"client left without a cause": {
+			body: content(io.EOF, "he", "llo"), state: tee.ClientAbort, err: stack.ErrClosed,
+			read: func(b stack.Body) { _ = b.Close(nil) },
+		},
+		"out of time, as its reader has it": {
+			body: content(io.EOF, "he", "llo"), state: tee.Timeout, err: context.DeadlineExceeded,
+			read: func(b stack.Body) { _ = b.Close(fmt.Errorf("response: %w", context.DeadlineExceeded)) },
+		},
 		"out of time, as its server has it": {body: content(os.ErrDeadlineExceeded), state: tee.Timeout, err: os.ErrDeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,7 +279,7 @@ func TestRequestStates(t *testing.T) {
 		"whole":                   {func(b stack.Body) { _, _ = readAll(b) }, io.EOF, tee.Complete},
 		"client failed":           {func(b stack.Body) { _, _ = readAll(b) }, errGone, tee.ClientAbort},
 		"client left":             {func(b stack.Body) { _ = b.Close(errGone) }, io.EOF, tee.ClientAbort},
-		"answered without a read": {func(b stack.Body) { _ = b.Close(nil) }, io.EOF, tee.UpstreamError},
+		"answered without a read": {func(b stack.Body) { _ = b.Close(nil) }, io.EOF, tee.ServerFailed},
 	} {
 		tees := newTee(t)
 		r := &stack.Request{Method: "POST", Body: content(tt.err, "hello")}
@@ -664,11 +682,12 @@ func FuzzChunks(f *testing.F) {
 				for {
 					chunk, err := s.Next(ctx)
 					got = append(got, chunk...)
-					if err != nil {
-						if err != io.EOF || !bytes.Equal(got, data) { //nolint:errorlint // the contract
-							t.Errorf("consumer %d: %d bytes of %d, %v", i, len(got), len(data), err)
-						}
+					if err == io.EOF && bytes.Equal(got, data) { //nolint:errorlint // the contract
 						return nil
+					}
+					if err != nil {
+						t.Errorf("consumer %d: %d bytes of %d, %v", i, len(got), len(data), err)
+						return err
 					}
 					for range i * len(got) % 7 {
 						runtime.Gosched()
