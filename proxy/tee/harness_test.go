@@ -22,6 +22,9 @@ import (
 // patience bounds what is waited for.
 const patience = 60 * time.Second
 
+// crowdPatience bounds what one of a crowd waits for, which includes all others.
+const crowdPatience = 20 * time.Minute
+
 // An attach hangs consumers on an exchange, between the server's codec and the
 // client's. Resp is nil before the request is sent.
 type attach func(r *stack.Request, resp *stack.Response)
@@ -165,7 +168,7 @@ func ask1(addr, path string, rd *bufio.Reader) (*net.TCPConn, error) {
 		return nil, err
 	}
 	c := nc.(*net.TCPConn)
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(crowdPatience))
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n", path); err != nil {
 		_ = c.Close()
 		return nil, err

@@ -99,7 +99,6 @@ func (p *pouring) fetch(tb testing.TB, addr string, size int, want []byte) time.
 	}
 	defer c.Close()
 	for at := 0; at < size; {
-		_ = c.SetReadDeadline(time.Now().Add(patience)) // from when something came last
 		n, err := rd.Read(buf)
 		for got := buf[:n]; len(got) > 0; {
 			from := at % len(want)
