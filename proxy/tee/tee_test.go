@@ -298,11 +298,11 @@ func TestRequestStates(t *testing.T) {
 // TestReasons has consumers misbehave in each way. The client gets what it gets
 // without them, and so does a consumer beside them.
 func TestReasons(t *testing.T) {
-	big := strings.Repeat("0123456789abcdef", 4<<10) // 64 KiB
 	var parts []string
-	for range 32 {
-		parts = append(parts, big)
+	for i := range 32 {
+		parts = append(parts, strings.Repeat(fmt.Sprintf("%08d", i), 8<<10)) // 64 KiB, of which no two are alike
 	}
+	var over chan struct{} // closed when the client has all
 	for name, tt := range map[string]struct {
 		config  func(*tee.Config)
 		options tee.Options
@@ -329,6 +329,7 @@ func TestReasons(t *testing.T) {
 			chunk, err := s.Next(ctx)
 			before := bytes.Clone(chunk)
 			<-ctx.Done()
+			<-over
 			if err == nil && !bytes.Equal(before, chunk) {
 				panic("the chunk in hand has changed")
 			}
@@ -342,6 +343,7 @@ func TestReasons(t *testing.T) {
 				err  error
 			}
 			told := make(chan ended, 1)
+			over = make(chan struct{})
 			change := []func(*tee.Config){func(c *tee.Config) {
 				c.Ended = func(consumer string, why tee.Reason, err error) { told <- ended{consumer, why, err} }
 			}}
@@ -365,6 +367,7 @@ func TestReasons(t *testing.T) {
 				got = append(got, chunk...)
 				caughtUp(tees)
 			}
+			close(over)
 			_ = resp.Body.Close(nil)
 			<-k.done
 			if string(got) != want || string(k.data) != want || k.err != io.EOF { //nolint:errorlint // the contract
@@ -683,7 +686,7 @@ func FuzzChunks(f *testing.F) {
 					chunk, err := s.Next(ctx)
 					got = append(got, chunk...)
 					if err == io.EOF && bytes.Equal(got, data) { //nolint:errorlint // the contract
-						return nil
+						return nil //nolint:nilerr // it is the end
 					}
 					if err != nil {
 						t.Errorf("consumer %d: %d bytes of %d, %v", i, len(got), len(data), err)
