@@ -100,10 +100,10 @@ func (f *feed) Data(chunk []byte) {
 }
 
 // detachSlow detaches those who would be too far behind with n bytes more: further
-// than they may, or by more than is left of the budget: so those who have stopped
-// reading cannot take all of it from those who read. The caller holds mu.
+// than they may, or by more than is left of the budget but for an eighth: so
+// those who have stopped reading leave room to those who read. The caller holds mu.
 func (f *feed) detachSlow(n int64) {
-	left := max(f.tee.budget.left(), blockBytes)
+	left := max(f.tee.budget.left()-f.tee.budget.limit/8, blockBytes)
 	for _, s := range f.streams {
 		switch {
 		case s.why != attached:
