@@ -583,6 +583,22 @@ func TestStuckLeaveRoom(t *testing.T) {
 	_ = tees.Close(time.Millisecond) // nobody needs to wait for those who are stuck
 }
 
+// TestBudgetIsNotExceeded by messages each of which would need little.
+func TestBudgetIsNotExceeded(t *testing.T) {
+	tees := newTee(t, func(c *tee.Config) { c.Bytes = 2 * block })
+	c := tees.Consumer(tee.Options{Name: "stuck"})
+	for range 4 {
+		resp := ok(content(io.EOF, strings.Repeat("x", 20<<10)))
+		_ = c.Response(get(), resp, stuck)
+		_, _ = readAll(resp.Body)
+	}
+	if used := tees.Stats().BudgetUsed; used != 2*block {
+		t.Errorf("%d bytes are held, want %d", used, 2*block)
+	}
+	wantReason(t, tees, "stuck", tee.Budget, 2)
+	_ = tees.Close(time.Millisecond)
+}
+
 // TestCloseWaits for what commits, and tells what goes on to stop.
 func TestCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -593,8 +609,13 @@ func TestCloseWaits(t *testing.T) {
 		_ = c.Response(get(), resp, func(ctx context.Context, s *tee.Stream) error {
 			for {
 				if _, err := s.Next(ctx); err == io.EOF { //nolint:errorlint // the contract
-					time.Sleep(500 * time.Millisecond) // a slow disk
-					committed = true
+					disk := time.NewTimer(500 * time.Millisecond)
+					defer disk.Stop()
+					select {
+					case <-disk.C:
+						committed = true
+					case <-ctx.Done():
+					}
 					return nil
 				}
 			}
@@ -648,7 +669,7 @@ func TestNextMayGiveUp(t *testing.T) {
 				if errors.Is(err, context.DeadlineExceeded) {
 					gaveUp++
 				} else if err != nil {
-					return nil
+					return nil //nolint:nilerr // it is the end
 				}
 			}
 		})
