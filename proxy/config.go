@@ -40,6 +40,7 @@ type Config struct {
 	Trace    Trace
 	Log      Log
 	Drain    Drain
+	Tee      Tee
 	Workers  Workers
 	StateDir string // where snapshots and cached responses are kept; "" for nowhere
 }
@@ -175,6 +176,17 @@ type Metrics struct {
 	MaxSeries       int           // in one family
 	HostnameLabels  bool          // on outbound route metrics
 	AuthorityLabels bool          // on inbound request metrics; clients choose its values
+}
+
+// Tee is what consumers of contents may cost: a cache's, or tap's.
+type Tee struct {
+	Bytes         int           // held for all consumers
+	MessageBytes  int           // held for those of one message
+	ConsumerBytes int           // that one may be behind
+	Consumers     int           // of one message
+	Running       int           // of all messages, at once
+	Stall         time.Duration // for which one may read nothing though there is something
+	Grace         time.Duration // for consumers to end at the proxy's end, and as long again once they are told to
 }
 
 // Tap is the port where an operator asks to be shown requests.

@@ -72,6 +72,7 @@ func (d *drain) run(ctx context.Context) {
 	d.mu.Lock()
 	d.lost = d.works()
 	d.mu.Unlock()
+	d.Tee.Cut() // ahead of it, so that nobody takes it for a client's doing
 	close(d.cut)
 	<-d.over
 }

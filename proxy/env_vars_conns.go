@@ -21,6 +21,7 @@ func (t *envTable) own(c *Config) {
 		"at shutdown, how long a connection of HTTP/1 may idle, once clients are asked to leave, before it is closed: longer than sidecars keep theirs (3 s), since a request may cross a close. It is not closed while connections are accepted")
 	bind(t, "integer", between(parseCount, 1<<10, maxHeadBytes), &c.HTTP.HeadBytes, "HTTP_HEAD_BYTES", "65536",
 		"that a head or trailer of a message may have, in both directions and all versions of HTTP; from 1024 to 16777216").in("bytes")
+	t.tee(&c.Tee)
 	t.path(&c.StateDir, "STATE_DIR", "where snapshots and cached responses are kept").notYet()
 	bind(t, "identities", parseIdentities, &c.Admin.Clients, "ADMIN_CLIENTS", "",
 		"who else, beside loopback, may use the admin port's private paths").notYet()

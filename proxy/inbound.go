@@ -197,9 +197,10 @@ func (i *inbound) served(p *port, c *stack.Conn) *served {
 // request is what every HTTP request meets.
 func (i *inbound) request(p *policy.Policy, to portKey, labels telemetry.Labels, next stack.Service) stack.Service {
 	return stack.Chain(
-		l7.Carried,                     // first: what came as HTTP/1 is that to all below, and is answered as such
-		l7.Rescue(i.answer(false)),     // above all that fails; why is told to meshed peers only
-		l7.RescueGRPC(i.ending(false)), // above all that observes the response, which is to see how it ended
+		l7.Carried,                             // first: what came as HTTP/1 is that to all below, and is answered as such
+		l7.OnObserverPanic(i.observerPanicked), // above all that observes
+		l7.Rescue(i.answer(false)),             // above all that fails; why is told to meshed peers only
+		l7.RescueGRPC(i.ending(false)),         // above all that observes the response, which is to see how it ended
 		i.Metrics.HTTPErrors(telemetry.Inbound, telemetry.Target(to.addr).Join(serverLabels(p.Server, to.addr.Port())), kindOf),
 		i.shed,        // below Rescue, which answers 503 for it
 		l7.StripTwins, // above all that reads the mesh's fields

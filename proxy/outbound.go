@@ -158,7 +158,8 @@ func (o *outbound) logical(ctx context.Context, to destination) (*logical, error
 // request is what every HTTP request meets before it is routed.
 func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Service) stack.Service {
 	return stack.Chain(
-		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // first: whatever fails below is answered
+		l7.OnObserverPanic(o.observerPanicked),                               // above all that observes
+		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // whatever fails below is answered
 		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
 		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
 		o.shed,                             // below Rescue, which answers 503 for it

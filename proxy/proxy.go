@@ -20,6 +20,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
+	"github.com/outrigger-mesh/outrigger/proxy/tee"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 	"github.com/outrigger-mesh/outrigger/tls"
 )
@@ -32,6 +33,7 @@ type Proxy struct {
 	Profiles Watcher
 	Metrics  *telemetry.Metrics
 	Identity *tls.Store // nil if it has none, on purpose
+	Tee      *tee.Tee // on which what keeps or shows contents is hung
 
 	// Destination and Policy are the control plane's services, to say why they
 	// do not answer; either may be nil.

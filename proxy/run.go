@@ -69,6 +69,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 		o.Ready()
 	}
 	err = s.serve(ctx)
+	p.closeTee()
 	in.close()
 	out.close() // before the control plane's clients end, which whoever watches by them would take for its word
 	end()
@@ -79,6 +80,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger"), lastWords: o.LastWords}
 	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
+	p.Tee = p.newTee(&c.Tee)
 	err := p.certify(ctx)
 	if err != nil {
 		return nil, err

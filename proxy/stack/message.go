@@ -37,6 +37,10 @@ type Response struct {
 	// is the close of a half.
 	Tunnel bool
 
+	// Unframed is set if the content ends with its connection: nothing tells a cut
+	// from the end.
+	Unframed bool
+
 	tee tee
 }
 
@@ -91,11 +95,23 @@ func (r *Request) Observe(o Observer) { r.Body = r.tee.join(r.Body, o) }
 // to its end too: who must leave tunnels alone asks Tunnel first.
 func (r *Response) Observe(o Observer) { r.Body = r.tee.join(r.Body, o) }
 
+// Observers returns who is shown r's body. One that has panicked is nil.
+func (r *Request) Observers() []Observer { return r.tee.of(r.Body) }
+
+// Observers returns who is shown r's body. One that has panicked is nil.
+func (r *Response) Observers() []Observer { return r.tee.of(r.Body) }
+
+// OnPanic has f told what an observer of r's body panics with, while it does.
+func (r *Request) OnPanic(f func(cause any)) { r.tee.panicked = f }
+
+// OnPanic has f told what an observer of r's body panics with, while it does.
+func (r *Response) OnPanic(f func(cause any)) { r.tee.panicked = f }
+
 // Clone returns a copy of r that shares only its body and its connection. A body
 // can be read once: who sends both copies must replace it in one.
 func (r *Request) Clone() *Request {
 	c := *r
-	c.tee = tee{}
+	c.tee = tee{panicked: r.tee.panicked}
 	c.Header = r.Header.Clone()
 	return &c
 }

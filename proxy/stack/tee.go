@@ -7,8 +7,10 @@ import (
 )
 
 // An Observer watches a body as its reader pulls it. Its methods run on that
-// reader's path, one at a time: they must not block, and cannot fail. One that
-// panics is given no more.
+// reader's path, one at a time: they must not block, and cannot fail. It is for
+// code of ours that neither waits nor does work worth speaking of, as a counter or
+// a timer: whatever it takes, the client waits for. All else attaches as a consumer,
+// by package proxy/tee. One that panics is given no more, and OnPanic is told.
 type Observer interface {
 	// Data is given each chunk as it passes. It is valid only during the call.
 	Data(chunk []byte)
@@ -21,6 +23,10 @@ type Observer interface {
 // did not say why.
 var ErrClosed = errors.New("body closed before its end")
 
+// A Leaver is an Observer that is told ahead of End when it is the body's reader who
+// ends it, and not who sends it.
+type Leaver interface{ Left() }
+
 // A tee shows one body to some observers. It lies in the message whose body it
 // is, with room for the usual few, so that to observe costs no allocation.
 type tee struct {
@@ -28,6 +34,8 @@ type tee struct {
 	few       [4]Observer
 	observers []Observer
 	ended     bool
+	within    *tee            // the message's own, if this is another
+	panicked  func(cause any) // is told what an observer panics with; or nil
 }
 
 // join returns the body that shows b to o: t, if b is t already or t is free.
@@ -42,8 +50,17 @@ func (t *tee) join(b Body, o Observer) Body {
 		t.observers = append(t.observers, o)
 		return t
 	default: // somebody has wrapped or replaced the body since
-		return new(tee).join(b, o)
+		return (&tee{within: t}).join(b, o)
 	}
+}
+
+// of returns the observers to whom b is shown by t, or by another that has wrapped
+// it since. One that has panicked is nil.
+func (t *tee) of(b Body) []Observer {
+	if other, ok := b.(*tee); ok {
+		return other.observers
+	}
+	return nil
 }
 
 func (t *tee) Next(ctx context.Context) ([]byte, error) {
@@ -72,8 +89,24 @@ func (t *tee) Close(cause error) error {
 	if why == nil {
 		why = ErrClosed
 	}
-	t.end(why)
+	if !t.ended {
+		t.leave()
+		t.end(why)
+	}
 	return t.Body.Close(cause)
+}
+
+func (t *tee) leave() {
+	for i, o := range t.observers {
+		if l, ok := o.(Leaver); ok {
+			t.leaveOne(i, l)
+		}
+	}
+}
+
+func (t *tee) leaveOne(i int, l Leaver) {
+	defer t.detach(i)
+	l.Left()
 }
 
 func (t *tee) data(i int, o Observer, chunk []byte) {
@@ -81,10 +114,19 @@ func (t *tee) data(i int, o Observer, chunk []byte) {
 	o.Data(chunk)
 }
 
-// detach forgets the i-th observer if it is panicking.
+// detach forgets the i-th observer if it is panicking, and says so.
 func (t *tee) detach(i int) {
-	if recover() != nil {
-		t.observers[i] = nil
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	t.observers[i] = nil
+	told := t.panicked
+	if t.within != nil {
+		told = t.within.panicked
+	}
+	if told != nil {
+		told(cause)
 	}
 }
 

@@ -155,3 +155,76 @@ func TestTeeOfAStoppedNext(t *testing.T) {
 		t.Errorf("ended %v", r.ends)
 	}
 }
+
+// TestPanicIsTold with its cause, also of an observer that a wrapper came before.
+func TestPanicIsTold(t *testing.T) {
+	for _, wrapped := range []bool{false, true} {
+		var told []any
+		resp := &stack.Response{Status: 200, Body: body(io.EOF, "he", "llo")}
+		if wrapped {
+			resp.Observe(stack.OnEnd(func(error) {}))
+			resp.Body = struct{ stack.Body }{resp.Body}
+		}
+		resp.Observe(panics{new(int)})
+		resp.Observe(stack.OnEnd(func(error) { panic("at the end") }))
+		resp.OnPanic(func(cause any) { told = append(told, cause) })
+		_ = readAll(t.Context(), resp.Body)
+		if len(told) != 2 || told[0] != "observer" || told[1] != "at the end" {
+			t.Errorf("wrapped %t: told %v", wrapped, told)
+		}
+	}
+	r := &stack.Request{Body: body(io.EOF, "he")}
+	told := 0
+	r.OnPanic(func(any) { told++ })
+	r = r.Clone()
+	r.Observe(panics{new(int)})
+	if _ = readAll(t.Context(), r.Body); told != 1 {
+		t.Errorf("of a request, told %d times", told)
+	}
+}
+
+// TestLeaver is told that it was the reader who ended the body, and only then.
+func TestLeaver(t *testing.T) {
+	for name, tt := range map[string]struct {
+		read func(stack.Body)
+		left int
+	}{
+		"read to the end": {func(b stack.Body) { _ = readAll(t.Context(), b); _ = b.Close(nil) }, 0},
+		"left":            {func(b stack.Body) { _ = b.Close(nil); _ = b.Close(nil) }, 1},
+	} {
+		l := &leaver{}
+		resp := &stack.Response{Status: 200, Body: body(io.EOF, "he", "llo")}
+		resp.Observe(l)
+		tt.read(resp.Body)
+		if l.left != tt.left || l.leftAtEnd != tt.left || len(l.ends) != 1 {
+			t.Errorf("%s: left %d times, %d ahead of the end; ended %v", name, l.left, l.leftAtEnd, l.ends)
+		}
+	}
+}
+
+type leaver struct {
+	record
+
+	left, leftAtEnd int
+}
+
+func (l *leaver) Left()         { l.left++ }
+func (l *leaver) End(err error) { l.leftAtEnd = l.left; l.record.End(err) }
+
+// TestObservers are found by who shares one among several.
+func TestObservers(t *testing.T) {
+	resp := &stack.Response{Status: 200, Body: body(io.EOF)}
+	if len(resp.Observers()) != 0 {
+		t.Error("observers of a body that nobody observes")
+	}
+	l := &leaver{}
+	resp.Observe(stack.OnEnd(func(error) {}))
+	resp.Observe(l)
+	if all := resp.Observers(); len(all) != 2 || all[1] != stack.Observer(l) {
+		t.Errorf("%v", all)
+	}
+	r := &stack.Request{Body: body(io.EOF)}
+	if r.Observe(l); len(r.Observers()) != 1 {
+		t.Errorf("%v", r.Observers())
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/proxy/tee"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,6 +84,12 @@ func busy(t *testing.T) *Metrics {
 	}
 	passed(t, m, l)
 	m.Panic("test")
+	m.Tee(func() tee.Stats {
+		return tee.Stats{
+			BudgetUsed: 32768, Ends: map[tee.State]int64{tee.Complete: 7, tee.ServerFailed: 2},
+			Consumers: []tee.ConsumerStats{{Name: "cache", Bytes: 100, Lag: 5, Running: 1, Detached: map[tee.Reason]int64{tee.Overrun: 3}}},
+		}
+	})
 	m.Protocols(Labels{}).Count(ProtocolOpaque)
 	m.Detection(Inbound, Label("srv_name", "web")).Observe(DetectedHTTP1, time.Millisecond)
 	m.Detection(Outbound, Label("parent_name", "web")).Observe(DetectTimeout, time.Second)
@@ -112,6 +119,8 @@ func TestExpositionIsClean(t *testing.T) {
 		"process_threads", "process_open_fds", "process_cpu_seconds_total", "proxy_build_info", "outrigger_panics_total",
 		"inbound_tcp_detect_http_duration_seconds", "outbound_tcp_detect_http_results_total",
 		"outbound_tcp_protocol_connections_total", "go_goroutines",
+		"outrigger_tee_bytes_total", "outrigger_tee_detached_total", "outrigger_tee_lag_bytes", "outrigger_tee_consumers",
+		"outrigger_tee_terminal_total", "outrigger_tee_budget_used_bytes",
 	} {
 		if families[name] == nil {
 			t.Errorf("no family %s", name)
@@ -123,6 +132,23 @@ func TestExpositionIsClean(t *testing.T) {
 	for _, l := range families["request_total"].GetMetric()[0].GetLabel() {
 		if l.GetName() == "dst_bad_key" && l.GetValue() != "a\"b\\c\nd,e" {
 			t.Errorf("value came back as %q", l.GetValue())
+		}
+	}
+}
+
+func TestTee(t *testing.T) {
+	text := scrape(t, busy(t), nil)
+	for _, line := range []string{
+		`outrigger_tee_bytes_total{consumer="cache"} 100`,
+		`outrigger_tee_detached_total{consumer="cache",reason="overrun"} 3`,
+		`outrigger_tee_lag_bytes{consumer="cache"} 5`,
+		`outrigger_tee_consumers{consumer="cache"} 1`,
+		`outrigger_tee_terminal_total{state="complete"} 7`,
+		`outrigger_tee_terminal_total{state="upstream_error"} 2`,
+		`outrigger_tee_budget_used_bytes 32768`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
 		}
 	}
 }

@@ -200,7 +200,7 @@ func (f *fieldsSeen) answerTo(method string, r *stack.Response) {
 	case method == "HEAD" || r.Status == 304:
 		f.kind, f.length = noContent, 0
 	case f.kind == noContent:
-		f.kind = byEnd
+		r.Unframed, f.kind = true, byEnd
 	}
 }
 

@@ -1,0 +1,5 @@
+//go:build race
+
+package tee_test
+
+const raced = true
