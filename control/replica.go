@@ -36,6 +36,9 @@ func openReplica(conf Config, addr string) (*replica, error) {
 	r := &replica{addr: addr, pause: conf.Backoff.Max}
 	connect := conf.connect()
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		if !r.rested() {
+			return nil, r.tired() // a stream that is sent again, as grpc-go does by itself, would have it connect
+		}
 		conn, err := connect(ctx, addr)
 		r.failure.Store(&err)
 		if wire := wireOf(conn); wire != nil {
@@ -120,6 +123,12 @@ func (r *replica) endpoint(ctx context.Context, request any) (any, error) {
 // ends it.
 func (r *replica) rested() bool {
 	return time.Since(time.Unix(0, r.dialed.Load())) >= r.pause
+}
+
+func (r *replica) tired() error {
+	err := fmt.Errorf("%s ended a connection within %v", r.addr, r.pause)
+	r.failure.Store(&err)
+	return err
 }
 
 // cause says why r cannot be connected to.
