@@ -35,7 +35,7 @@ func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last atomic.Int64
 		late := make(chan error, 1)
-		err := Follow(t.Context(), values(errBroken, 1, 2, 3), func(v int) { last.Store(int64(v)) }, func(err error) { late <- err })
+		err := Follow(t.Context(), Watcher{}, values(errBroken, 1, 2, 3), func(v int) { last.Store(int64(v)) }, func(err error) { late <- err })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,17 +53,17 @@ func TestFollow(t *testing.T) {
 
 func TestFollowErrors(t *testing.T) {
 	none := func(int) { t.Error("applied a value that never came") }
-	if err := Follow(t.Context(), values(nil), none); !errors.Is(err, ErrEnded) {
+	if err := Follow(t.Context(), Watcher{}, values(nil), none); !errors.Is(err, ErrEnded) {
 		t.Errorf("empty stream: %v, want ErrEnded", err)
 	}
-	if err := Follow(t.Context(), values(errBroken), none); !errors.Is(err, errBroken) {
+	if err := Follow(t.Context(), Watcher{}, values(errBroken), none); !errors.Is(err, errBroken) {
 		t.Errorf("broken stream: %v, want errBroken", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		never := func(func(int, error) bool) { <-ctx.Done() }
-		if err := Follow(ctx, never, none); !errors.Is(err, context.DeadlineExceeded) {
+		if err := Follow(ctx, Watcher{}, never, none); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("silent stream: %v, want DeadlineExceeded", err)
 		}
 	})

@@ -31,7 +31,11 @@ func openReplica(conf Config, addr string) (*replica, error) {
 	r := &replica{addr: addr}
 	dialer := conf.TCP.dialer(conf.Connect)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		var conn net.Conn
+		var err error
+		if lost := conf.Guard.Do(stage, func() { conn, err = dialer.DialContext(ctx, "tcp", addr) }); lost != nil { // grpc-go's goroutine is not ours
+			err = lost
+		}
 		r.failure.Store(&err)
 		return conn, err
 	}

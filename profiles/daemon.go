@@ -14,6 +14,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Config says how a Daemon asks.
@@ -36,6 +37,12 @@ type Config struct {
 	Limits   Limits
 	Remember int          // targets whose last profile is kept after they are dropped
 	Log      *slog.Logger // nil means none
+
+	// A panic while an answer is read costs that answer: the question is asked again
+	// after a pause of Backoff, and the last profile stands. Guard is told; it may be
+	// nil.
+	Guard   *guard.Guard
+	Backoff control.Backoff
 }
 
 // A Daemon is the Watcher that asks the control plane, about a target's profile
@@ -127,12 +134,21 @@ func (d *Daemon) Watch(ctx context.Context, t Target) Stream {
 		ctx, cancel := context.WithCancel(ctx)
 		a := newAnswers()
 		var readers sync.WaitGroup
-		readers.Go(func() { a.fail(d.readProfile(ctx, t, a)) })
-		readers.Go(func() { a.fail(d.readPolicy(ctx, t, a)) })
+		readers.Go(func() {
+			a.fail(d.keep(ctx, "profile reader", func() error { return d.readProfile(ctx, t, a) }))
+		})
+		readers.Go(func() {
+			a.fail(d.keep(ctx, "policy reader", func() error { return d.readPolicy(ctx, t, a) }))
+		})
 		defer readers.Wait()
 		defer cancel()
 		w.serve(ctx, a)
 	}
+}
+
+// keep reads, and begins anew after a panic.
+func (d *Daemon) keep(ctx context.Context, stage string, read func() error) error {
+	return d.config.Guard.Keep(ctx, stage, d.config.Backoff.Start().Wait, read)
 }
 
 func (d *Daemon) decoder() *decoder {
@@ -149,6 +165,7 @@ func (d *Daemon) readProfile(ctx context.Context, t Target, a *answers) error {
 	for m, err := range d.profiles(ctx, t) {
 		switch {
 		case err == nil:
+			guard.Point("profile received")
 			a.setProfile(d.decoder().decodeProfile(m.M, t.port()))
 		case control.Refused(err):
 			a.setProfile(nil)
@@ -165,6 +182,7 @@ func (d *Daemon) readPolicy(ctx context.Context, t Target, a *answers) error {
 	for m, err := range d.policies(ctx, t) {
 		switch {
 		case err == nil:
+			guard.Point("policy received")
 			a.setPolicy(d.decoder().decodePolicy(m.M))
 		case control.Unknown(err):
 			a.setPolicy(nil)

@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/outrigger-mesh/outrigger/balance"
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
@@ -155,6 +157,7 @@ func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Se
 		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // first: whatever fails below is answered
 		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
 		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
+		l7.Guarded(o.guard),                // below what answers; a panic above it is the codec's to answer
 		o.shed,                             // below Rescue, which answers 503 for it
 		l7.StripTwins,                      // above all that reads the mesh's fields
 		l7.NormalizeURI(authorityOf(t, p)), // above Routed, which goes by the authority
@@ -261,7 +264,9 @@ func (o *outbound) watch(ctx context.Context, name string, update func(discover.
 				update(discover.Set{})
 			}
 		}
-		if err := control.Follow(ctx, o.Resolver.Resolve(ctx, name), update, refused); err != nil {
+		err := control.Follow(ctx, o.watcher("endpoints"), o.Resolver.Resolve(ctx, name), update, refused)
+		var lost *guard.Error
+		if err != nil && !errors.As(err, &lost) { // of a panic no refusal follows: it is tried again
 			refused(err)
 		}
 	}()

@@ -13,6 +13,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/balance"
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
@@ -35,6 +36,8 @@ type Proxy struct {
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
 
+	guard *guard.Guard // is told of panics
+
 	scheduler h2.Scheduler // of all HTTP/2 connections
 
 	leaving atomic.Bool // clients are asked to leave: the lame-duck time has begun
@@ -54,11 +57,12 @@ func (p *Proxy) outbound() *outbound {
 		Proxy:        p,
 		limit:        l4.Limit(p.Config.Outbound.MaxConns),
 		shed:         l7.Shed(p.Config.Outbound.MaxInFlight),
-		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle},
+		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle, guard: p.guard},
 	}
 	o.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		o.peers[named] = &peers{
+			guard: p.guard,
 			http1: p.h1Params(&p.Config.Outbound),
 			http2: p.h2Client(&p.Config.Outbound),
 			dial:  func(e discover.Endpoint) stack.Dialer { return o.connect(e, "", named) },
@@ -77,11 +81,12 @@ func (p *Proxy) inbound() *inbound {
 		limit:    l4.Limit(p.Config.Inbound.MaxConns),
 		shed:     l7.Shed(p.Config.Inbound.MaxInFlight),
 		policies: p.policies,
-		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle},
+		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle, guard: p.guard},
 	}
 	i.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		i.peers[named] = &peers{
+			guard: p.guard,
 			http1: p.h1Params(&p.Config.Inbound),
 			http2: p.h2Client(&p.Config.Inbound),
 			dial:  func(e discover.Endpoint) stack.Dialer { return i.connect(portKey{e.Addr, named}) },
@@ -109,6 +114,7 @@ func firstPermit(p *policy.Policy) policy.Permit {
 func (p *Proxy) detect(d telemetry.Direction, l telemetry.Labels, timeout time.Duration) func(*stack.Conn) (l4.Detection, error) {
 	counts := p.Metrics.Detection(d, l)
 	return func(c *stack.Conn) (l4.Detection, error) {
+		guard.Point("detect")
 		seen, err := l4.Detect(c, l4.DetectConfig{Timeout: timeout})
 		if err != nil {
 			counts.Observe(telemetry.DetectError, seen.Elapsed)
@@ -134,6 +140,7 @@ func (p *Proxy) balance(b profiles.Backend, q *Queue) balance.Config {
 		FailFast:   q.FailFast,
 		Now:        stack.Clock,
 		Capacity:   q.Capacity,
+		Guard:      p.guard,
 	}
 	if c.DefaultRTT == 0 {
 		c.DefaultRTT = p.Config.Balance.DefaultRTT

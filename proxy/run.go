@@ -12,6 +12,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/admin"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
@@ -66,7 +67,9 @@ func Run(ctx context.Context, c Config, o Options) error {
 // open makes a Proxy whose control clients live as long as ctx.
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
-	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
+	p.guard = &guard.Guard{Log: p.Log, Count: func(stage string) { p.Metrics.Panic(stage) }}
+	p.scheduler.Workers.Guard = p.guard
+	p.Metrics = telemetry.New(telemetry.Options{Guard: p.guard, RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	var err error
 	if p.Destination, err = p.dialControl(ctx, "destination", c.Control.Destination); err != nil {
 		return nil, err
@@ -82,6 +85,8 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 		MaxEndpoints: c.Balance.MaxEndpoints,
 		Settle:       c.Balance.Settle,
 		Log:          p.Log,
+		Guard:        p.guard,
+		Backoff:      c.Control.Destination.Connect.Backoff,
 	}), c.Control.Remembered)
 	p.Profiles = profiles.NewDaemon(profiles.Config{
 		Destination: p.Destination,
@@ -94,6 +99,8 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 		Limits:      profiles.Limits{Pattern: c.Control.MaxPattern, Parts: c.Control.MaxParts},
 		Remember:    c.Control.Remembered,
 		Log:         p.Log,
+		Guard:       p.guard,
+		Backoff:     c.Control.Destination.Connect.Backoff,
 	})
 	return p, nil
 }
@@ -112,6 +119,7 @@ func (p *Proxy) dialControl(ctx context.Context, name string, s ControlService) 
 		TCP:       control.TCP{KeepAlive: s.Connect.Keepalive, UserTimeout: s.Connect.UserTimeout},
 		DNS:       &control.Resolver{MinTTL: c.Control.DNSMinTTL, MaxTTL: c.Control.DNSMaxTTL},
 		Log:       p.Log,
+		Guard:     p.guard,
 	})
 }
 
@@ -136,6 +144,8 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 	}
 	h := admin.Handler(admin.Options{
 		Ready:       func() (bool, string) { return true, "" },
+		Live:        p.guard.Live,
+		Guard:       p.guard,
 		Metrics:     p.Metrics.Handler(a.Scrapes),
 		Shutdown:    shutdown,
 		Filter:      o.Filter,
@@ -147,7 +157,13 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 		Grace: a.Grace, HeadBytes: a.HeadBytes, Conns: a.MaxConns,
 	}
 	done := make(chan error, 1)
-	go func() { done <- admin.Serve(ctx, l, h, limits, p.Log) }()
+	go func() {
+		var err error
+		if lost := p.guard.Do("admin", func() { err = admin.Serve(ctx, l, h, limits, p.Log) }); lost != nil {
+			err = lost
+		}
+		done <- err
+	}()
 	return done, nil
 }
 
@@ -245,9 +261,9 @@ func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listeni
 	for _, l := range ls {
 		wg.Go(func() {
 			err := l4.Serve(ctx, l, l.handler, l4.ServeConfig{
-				Log:      s.Log,
-				Panicked: func() { s.Metrics.Panic("connection") },
-				Cut:      cut,
+				Log:   s.Log,
+				Guard: s.guard,
+				Cut:   cut,
 			})
 			if err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("listener %s: %w", l.Addr(), err))

@@ -26,6 +26,7 @@ func Balanced(b Picker) stack.Handler {
 	r := newRelay()
 	return func(ctx context.Context, c *stack.Conn) error {
 		var call balance.Call
+		defer call.End(balance.Outcome{GRPC: noGRPC, Err: errLost}) // only if a panic passes: else it has ended
 		ctx, cancel := whileOpen(ctx, c)
 		s, err := dialPicked(ctx, b, &call)
 		cancel()
@@ -38,6 +39,9 @@ func Balanced(b Picker) stack.Handler {
 		return err
 	}
 }
+
+// errLost is how a call ends that a panic has passed. Whoever catches that says more.
+var errLost = errors.New("lost to a panic")
 
 // noGRPC is balance.Outcome's word for work that has no gRPC status.
 const noGRPC = -1
