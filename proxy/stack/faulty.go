@@ -57,7 +57,8 @@ func builder() string {
 	for {
 		f, more := frames.Next()
 		if !strings.Contains(f.Function, "proxy/stack.") || !more {
-			return path.Base(f.Function)
+			name, _, _ := strings.Cut(path.Base(f.Function), ".func")
+			return strings.TrimSuffix(strings.Split(name, ".Chain")[0], ".")
 		}
 	}
 }
