@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// TestSoakFaults is TestFaults with more panics of each stage.
-func TestSoakFaults(t *testing.T) { runFaults(t, 50, 10*time.Second) }
+// TestSoakFaults is TestFaults with each stage by itself, and more panics of each.
+func TestSoakFaults(t *testing.T) { runFaults(t, 20, 1, 3*time.Second) }
