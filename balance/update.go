@@ -98,7 +98,7 @@ func (b *Balancer[S]) endpoint(was *endpoint[S], of *discover.Endpoint, now time
 }
 
 func (b *Balancer[S]) open(of *discover.Endpoint, l *load) *endpoint[S] {
-	ctx, gone := context.WithCancel(b.ctx) //nolint:gosec // called as the endpoint goes
+	ctx, gone := context.WithCancel(b.ctx) // called as the endpoint goes
 	built := false
 	defer func() {
 		if !built { // a panic passes, and what is half built goes

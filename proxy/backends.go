@@ -35,7 +35,7 @@ func newBackends[S any](ctx context.Context, linger time.Duration, build func(co
 func (bs *backends[S]) of(b profiles.Backend) (S, func() bool) {
 	held := bs.held[b]
 	if held == nil {
-		ctx, end := context.WithCancel(bs.ctx) //nolint:gosec // sweep ends it, or bs.ctx does
+		ctx, end := context.WithCancel(bs.ctx) // sweep ends it, or bs.ctx does
 		held = &backend[S]{end: end}
 		built := false
 		defer func() {

@@ -328,8 +328,8 @@ func (m *faultedMesh) panicAt(stages []string, n int, wait time.Duration) {
 	m.plain(fmt.Sprint(stages))
 	for after := m.done.Load() + 16; m.done.Load() < after; <-pace.C { // what met a panic has come back by then
 	}
-	by := map[string]int{}
-	m.count, by = m.counted()
+	count, by := m.counted()
+	m.count = count
 	total, most := 0, int64(0)
 	for _, stage := range stages {
 		if fired[stage] == 0 {

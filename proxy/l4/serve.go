@@ -108,7 +108,7 @@ func (s *server) accept(ctx context.Context) error {
 			pause, panics = 0, 0
 			continue
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // that the listener was closed is what ctx asked for
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept: %w", err)
 		case errors.As(err, &lost):

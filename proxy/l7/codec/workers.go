@@ -64,7 +64,7 @@ func (s *Workers) work(j Job) {
 func (s *Workers) run(j Job) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.Guard.Caught("worker", v)
+			_ = s.Guard.Caught("worker", v)
 		}
 	}()
 	j.Run()

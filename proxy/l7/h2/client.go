@@ -101,7 +101,7 @@ func (cl *client) freed() {
 		c.in.stop()
 	}
 	if cl.pool.waiting.Load() > 0 {
-		cl.pool.params.Guard.Go(stageClient, cl.pool.changed)
+		go cl.pool.changed() // which calls nobody
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Scheduler) add(c *conn) {
 	s.flusher = s.flusher || alone
 	s.mu.Unlock()
 	if alone {
-		s.Workers.Guard.Go(stageWriter, s.flushLate)
+		go s.flushLate() // which calls nothing that is not guarded
 	}
 }
 
