@@ -41,8 +41,8 @@ test: ## Run the tests, as a user of this tree would
 	go test ./...
 
 .PHONY: race
-race: ## Run them with the race detector, in any order, over messages poisoned when recycled
-	go test -race -shuffle=on -tags poison ./...
+race: ## Run them with the race detector, in any order, over messages poisoned when recycled, with every stage made to panic
+	go test -race -shuffle=on -tags poison,faults ./...
 
 .PHONY: e2e
 e2e: ## Run what needs the built program, or more than Go
@@ -101,7 +101,7 @@ demo-once: ## Run the demonstration, and fail if a request did or a count disagr
 .PHONY: soak
 soak: ## Run the tests that take over a minute, tagged soak
 	@grep -rlE --include='*_test.go' '^//go:build .*soak' . || { echo "no test is tagged soak"; exit 1; }
-	go test -race -tags poison,soak -run '^TestSoak' -v -timeout $(SOAKTIME) ./...
+	go test -race -tags poison,faults,soak -run '^TestSoak' -v -timeout $(SOAKTIME) ./...
 	cd e2e && go test -tags soak -run '^TestSoak' -v -timeout $(SOAKTIME) ./...
 
 .PHONY: measure

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Config says how a destination's work is shared.
@@ -23,6 +24,8 @@ type Config struct {
 	// Now returns the time since some moment, the same for all who report to the
 	// balancer. Nil is a clock of its own.
 	Now func() time.Duration
+	// Guard is told of panics on goroutines of the balancer's own. It may be nil.
+	Guard *guard.Guard
 }
 
 // A Build makes what serves one endpoint, and says how to see whether that can
@@ -82,9 +85,10 @@ func New[S any](ctx context.Context, c Config, build Build[S]) *Balancer[S] {
 	}
 	b := &Balancer[S]{ctx: ctx, c: c, build: build}
 	b.queue = newQueue(c.FailFast, c.Capacity, b.fail)
+	b.queue.guard = c.Guard
 	b.members.Store(&members[S]{})
 	b.roster.Store(&roster[S]{})
-	context.AfterFunc(ctx, b.close)
+	c.Guard.AfterDone(ctx, stage, b.close)
 	return b
 }
 
@@ -93,6 +97,7 @@ func New[S any](ctx context.Context, c Config, build Build[S]) *Balancer[S] {
 // fail-fast strikes; its error is then an *Error. The wait is no part of what
 // the Call measures.
 func (b *Balancer[S]) Pick(ctx context.Context, h Hint) (S, Call, error) {
+	guard.Point("pick")
 	e, start := b.choose(h.Avoid), h.Now
 	if e == nil {
 		var err error
@@ -118,6 +123,9 @@ func (b *Balancer[S]) Gate() (Gate, <-chan struct{}) {
 	g := b.queue.gate.Load()
 	return g.Gate, g.changed
 }
+
+// stage is where what panics on a goroutine of the balancer's own is caught.
+const stage = "balancer"
 
 // How often choose draws again because the one drawn turned out not to be ready.
 // Each such time it has asked all endpoints anew, so more than one is a rare race.

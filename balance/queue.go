@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Gate says whether a balancer lets picks wait, or is failing fast.
@@ -26,6 +28,7 @@ type gate struct {
 type queue struct {
 	failFast time.Duration
 	capacity int64
+	guard    *guard.Guard
 	fail     func(error) error // says why no endpoint is ready; not to be called under mu
 
 	waiting atomic.Int64 // the holder of mu changes it
@@ -106,7 +109,7 @@ func (q *queue) present() (*period, error) {
 		return nil, ErrFailFast
 	case q.period == nil:
 		p := &period{over: make(chan struct{})}
-		p.timer = time.AfterFunc(q.failFast, func() { q.expire(p) })
+		p.timer = q.guard.AfterFunc(q.failFast, stage, func() { q.expire(p) })
 		q.period = p
 	}
 	return q.period, nil

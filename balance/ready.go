@@ -8,7 +8,7 @@ func (b *Balancer[S]) changed() {
 		return // the next Pick looks; nobody waits
 	}
 	if b.looking.CompareAndSwap(false, true) {
-		go b.follow() // ends as soon as all have been asked
+		b.c.Guard.Go(stage, b.follow) // ends as soon as all have been asked
 	}
 }
 
@@ -18,7 +18,14 @@ func (b *Balancer[S]) follow() {
 	b.asking.Lock()
 	defer b.asking.Unlock()
 	b.looking.Store(false) // before the look, so that what changes later is seen by the next
+	looked := false
+	defer func() {
+		if !looked { // an endpoint has panicked when asked: the next Pick is to ask
+			b.dirty.Store(true)
+		}
+	}()
 	b.look()
+	looked = true
 }
 
 // refresh asks the endpoints which are ready, if any may have changed.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // Update makes s the endpoints to pick from. Those that were there keep their
@@ -12,6 +13,8 @@ import (
 // what changed ([discover.Endpoint.SameClient]); then the old one serves until
 // the new one is ready. Those that are missing are out at once, and what they
 // have in hand goes on to its end.
+//
+// If a Build panics, so does Update, and what was before stands.
 //
 // One goroutine calls Update. It costs time in proportion to the endpoints.
 func (b *Balancer[S]) Update(s discover.Set) {
@@ -46,6 +49,12 @@ func (b *Balancer[S]) merge(old *members[S], s discover.Set) (next *members[S], 
 		byKey: make(map[discover.Key]*endpoint[S], len(s.Endpoints)),
 	}
 	now := b.c.Now()
+	merged := false
+	defer func() {
+		if !merged { // a panic passes: the old members stand, and what was opened for the new ones goes
+			b.undo(old, next)
+		}
+	}()
 	for i := range s.Endpoints {
 		of := &s.Endpoints[i]
 		key := of.Key()
@@ -57,7 +66,17 @@ func (b *Balancer[S]) merge(old *members[S], s discover.Set) (next *members[S], 
 		next.all, next.byKey[key] = append(next.all, e), e
 		differs = differs || e != was
 	}
+	merged = true
 	return next, differs || len(next.all) != len(old.all)
+}
+
+// undo lets go of what next has and old has not.
+func (b *Balancer[S]) undo(old, next *members[S]) {
+	for _, e := range next.all {
+		if was := old.byKey[e.of.Key()]; was == nil || !was.of.SameClient(e.of) {
+			e.gone()
+		}
+	}
 }
 
 // endpoint returns what is to serve of, where was did until now if it is not nil.
@@ -79,7 +98,15 @@ func (b *Balancer[S]) endpoint(was *endpoint[S], of *discover.Endpoint, now time
 }
 
 func (b *Balancer[S]) open(of *discover.Endpoint, l *load) *endpoint[S] {
-	ctx, gone := context.WithCancel(b.ctx) //nolint:gosec // called as the endpoint goes
+	ctx, gone := context.WithCancel(b.ctx) // called as the endpoint goes
+	built := false
+	defer func() {
+		if !built { // a panic passes, and what is half built goes
+			gone()
+		}
+	}()
+	guard.Point("endpoint built")
 	svc, ready := b.build(ctx, *of, b.changed)
+	built = true
 	return &endpoint[S]{of: *of, svc: svc, ready: ready, gone: gone, load: l}
 }

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Config says where a control-plane service is and how it is spoken to.
@@ -38,6 +40,7 @@ type Config struct {
 	DNS      *Resolver    // nil means the system's servers
 	Log      *slog.Logger // nil means none
 	Observe  Observer     // nil means none
+	Guard    *guard.Guard // is told of panics; nil means that they are logged only
 }
 
 // Windows are HTTP/2's initial flow-control windows in bytes. Zero means
@@ -104,7 +107,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	client := &Client{conf: c, ctx: ctx, cancel: cancel, closed: make(chan struct{}), outage: outage{log: c.Log}}
 	client.unary = endpoint.Chain(client.named, client.counted)(client.ask)
-	client.replicas = newReplicas(ctx, c.Log, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
+	client.replicas = newReplicas(ctx, c, func(addr string) (*replica, error) { return openReplica(c, addr) }, client.turned)
 	go client.run(ctx)
 	return client, nil
 }
@@ -125,9 +128,20 @@ func (c *Client) Outage() error { return c.outage.cause() }
 
 func (c *Client) run(ctx context.Context) {
 	defer close(c.closed)
+	defer c.replicas.close()
 	f := finder{conf: c.conf, publish: c.found, failed: c.notFound, lost: c.lost, wanted: &c.wanted}
-	f.run(ctx)
-	c.replicas.close()
+	c.keep(ctx, func() { f.run(ctx) })
+}
+
+// stage is where what panics in a Client's goroutines is caught.
+const stage = "control client"
+
+// keep runs f, and again after a pause when it panics, until ctx is done.
+func (c *Client) keep(ctx context.Context, f func()) {
+	_ = c.conf.Guard.Keep(ctx, stage, c.conf.Backoff.Start().Wait, func() error {
+		f()
+		return nil
+	})
 }
 
 func (c *Client) found(addrs []netip.AddrPort) { c.replicas.set(addrs) }

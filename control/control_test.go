@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 var errBroken = errors.New("broken")
@@ -35,7 +39,7 @@ func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last atomic.Int64
 		late := make(chan error, 1)
-		err := Follow(t.Context(), values(errBroken, 1, 2, 3), func(v int) { last.Store(int64(v)) }, func(err error) { late <- err })
+		err := Follow(t.Context(), Watcher{}, values(errBroken, 1, 2, 3), func(v int) { last.Store(int64(v)) }, func(err error) { late <- err })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,17 +57,17 @@ func TestFollow(t *testing.T) {
 
 func TestFollowErrors(t *testing.T) {
 	none := func(int) { t.Error("applied a value that never came") }
-	if err := Follow(t.Context(), values(nil), none); !errors.Is(err, ErrEnded) {
+	if err := Follow(t.Context(), Watcher{}, values(nil), none); !errors.Is(err, ErrEnded) {
 		t.Errorf("empty stream: %v, want ErrEnded", err)
 	}
-	if err := Follow(t.Context(), values(errBroken), none); !errors.Is(err, errBroken) {
+	if err := Follow(t.Context(), Watcher{}, values(errBroken), none); !errors.Is(err, errBroken) {
 		t.Errorf("broken stream: %v, want errBroken", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		never := func(func(int, error) bool) { <-ctx.Done() }
-		if err := Follow(ctx, never, none); !errors.Is(err, context.DeadlineExceeded) {
+		if err := Follow(ctx, Watcher{}, never, none); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("silent stream: %v, want DeadlineExceeded", err)
 		}
 	})
@@ -84,4 +88,44 @@ func TestStatus(t *testing.T) {
 	if Refused(errBroken) || Unknown(errBroken) {
 		t.Error("an error without a status counts as the control plane's word")
 	}
+}
+
+// TestFollowPanics: a panic costs the value in hand, and the stream is begun anew.
+func TestFollowPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var begun atomic.Int32
+		stream := func(yield func(int, error) bool) {
+			n := int(begun.Add(1))
+			if n == 2 {
+				panic("stream")
+			}
+			if yield(n, nil) {
+				<-ctx.Done()
+			}
+		}
+		var got []int
+		counted := map[string]int{}
+		w := Watcher{
+			Stage: "test", Backoff: Backoff{Min: time.Second, Max: time.Minute},
+			Guard: &guard.Guard{Log: slog.New(slog.DiscardHandler), Count: func(s string) { counted[s]++ }},
+		}
+		start := time.Now()
+		err := Follow(ctx, w, stream, func(v int) {
+			if v == 1 {
+				panic("value")
+			}
+			got = append(got, v)
+		})
+		var lost *guard.Error
+		if !errors.As(err, &lost) {
+			t.Errorf("the first value: %v, want its panic", err)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if !slices.Equal(got, []int{3}) || counted["test"] != 2 {
+			t.Errorf("applied %v, counted %v, after %v", got, counted, time.Since(start))
+		}
+	})
 }

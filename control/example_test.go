@@ -14,7 +14,7 @@ func ExampleFollow() {
 		_ = yield("red", nil) && yield("green", nil) && yield("", fmt.Errorf("no more"))
 	}
 	ended := make(chan error)
-	err := control.Follow(context.Background(), colours,
+	err := control.Follow(context.Background(), control.Watcher{}, colours,
 		func(colour string) { fmt.Println(colour) },
 		func(err error) { ended <- err })
 	fmt.Println(<-ended, err)

@@ -81,19 +81,28 @@ type replicas struct {
 	turned     func(*replica, connectivity.State) // told each state of each replica
 }
 
-func newReplicas(ctx context.Context, log *slog.Logger, open func(addr string) (*replica, error), turned func(*replica, connectivity.State)) *replicas {
+func newReplicas(ctx context.Context, c Config, open func(addr string) (*replica, error), turned func(*replica, connectivity.State)) *replicas {
 	rs := &replicas{source: new(instancer), turned: turned}
 	factory := func(addr string) (endpoint.Endpoint, io.Closer, error) {
-		r, err := open(addr)
+		var r *replica
+		var err error
+		if lost := c.Guard.Do(stage, func() { r, err = open(addr) }); lost != nil { // go-kit's goroutine is not ours
+			return nil, nil, lost
+		}
 		if err != nil {
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		r.stop = cancel
-		rs.running.Go(func() { rs.attend(ctx, r) })
+		rs.running.Go(func() {
+			_ = c.Guard.Keep(ctx, stage, c.Backoff.Start().Wait, func() error {
+				rs.attend(ctx, r)
+				return nil
+			})
+		})
 		return r.endpoint, r, nil
 	}
-	rs.endpointer = sd.NewEndpointer(rs.source, factory, kitLog{log})
+	rs.endpointer = sd.NewEndpointer(rs.source, factory, kitLog{c.Log})
 	rs.balancer = lb.NewRoundRobin(rs.endpointer)
 	return rs
 }
@@ -102,6 +111,7 @@ func newReplicas(ctx context.Context, log *slog.Logger, open func(addr string) (
 func (rs *replicas) attend(ctx context.Context, r *replica) {
 	_, _ = rs.endpointer.Endpoints() // waits for the update that r came with, so that whoever is woken finds r
 	was := false
+	defer func() { rs.count(was, false) }()
 	for going := true; going; {
 		state := r.conn.GetState()
 		was = rs.count(was, state == connectivity.Ready)
@@ -109,7 +119,6 @@ func (rs *replicas) attend(ctx context.Context, r *replica) {
 		rs.changed.raise()
 		going = r.conn.WaitForStateChange(ctx, state)
 	}
-	rs.count(was, false)
 }
 
 // count keeps ready in step with one replica, and returns is.

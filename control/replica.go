@@ -39,7 +39,11 @@ func openReplica(conf Config, addr string) (*replica, error) {
 		if !r.rested() {
 			return nil, r.tired() // a stream that is sent again, as grpc-go does by itself, would have it connect
 		}
-		conn, err := connect(ctx, addr)
+		var conn net.Conn
+		var err error
+		if lost := conf.Guard.Do(stage, func() { conn, err = connect(ctx, addr) }); lost != nil { // grpc-go's goroutine is not ours
+			err = lost
+		}
 		r.failure.Store(&err)
 		if wire := wireOf(conn); wire != nil {
 			r.wire.Store(wire)

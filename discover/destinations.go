@@ -12,6 +12,7 @@ import (
 	pb "github.com/linkerd/linkerd2-proxy-api/go/destination"
 
 	"github.com/outrigger-mesh/outrigger/control"
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Config says how Destinations asks.
@@ -33,6 +34,11 @@ type Config struct {
 	Settle time.Duration
 
 	Log *slog.Logger // nil means none
+
+	// A panic while an answer is read costs that answer: the question is asked again
+	// after a pause of Backoff, and the last set stands. Guard is told; it may be nil.
+	Guard   *guard.Guard
+	Backoff control.Backoff
 }
 
 // Destinations resolves by the control plane's service Destination.Get.
@@ -77,7 +83,7 @@ func (d *Destinations) Resolve(ctx context.Context, destination string) Stream {
 		ctx, cancel := context.WithCancel(ctx)
 		f := newFold(d.config.MaxEndpoints, d.config.Local, d.config.Log.With("destination", destination))
 		var reader sync.WaitGroup
-		reader.Go(func() { f.fail(d.read(ctx, destination, f)) })
+		reader.Go(func() { f.fail(d.keepReading(ctx, destination, f)) })
 		defer reader.Wait()
 		defer cancel()
 
@@ -116,6 +122,13 @@ func (d *Destinations) settle(ctx context.Context) {
 	}
 }
 
+// keepReading is read, begun anew if it panics.
+func (d *Destinations) keepReading(ctx context.Context, destination string, f *fold) error {
+	return d.config.Guard.Keep(ctx, "endpoints reader", d.config.Backoff.Start().Wait, func() error {
+		return d.read(ctx, destination, f)
+	})
+}
+
 // read applies what the control plane says of destination to f, until it is
 // refused or ctx is done. It goes on reading while the consumer is busy: a
 // control plane ends the streams of slow readers. A refusal of what was answered
@@ -125,6 +138,7 @@ func (d *Destinations) read(ctx context.Context, destination string, f *fold) er
 	for m, err := range d.watch(ctx, destination) {
 		switch {
 		case err == nil:
+			guard.Point("endpoints received")
 			f.apply(m.M, m.First)
 			known = true
 		case control.Unknown(err):

@@ -15,6 +15,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A Config says how a Daemon asks.
@@ -41,6 +42,12 @@ type Config struct {
 	Limits   Limits
 	Remember int          // targets whose last profile is kept after they are dropped
 	Log      *slog.Logger // nil means none
+
+	// A panic while an answer is read costs that answer: the question is asked again
+	// after a pause of Backoff, and the last profile stands. Guard is told; it may be
+	// nil.
+	Guard   *guard.Guard
+	Backoff control.Backoff
 }
 
 // A Daemon is the Watcher that asks the control plane, about a target's profile
@@ -135,12 +142,21 @@ func (d *Daemon) Watch(ctx context.Context, t Target) Stream {
 		a := newAnswers()
 		var readers sync.WaitGroup
 		known := w.last != nil
-		readers.Go(func() { a.fail(d.readProfile(ctx, t, known && w.last.Name != "", a)) })
-		readers.Go(func() { a.fail(d.readPolicy(ctx, t, known, a)) })
+		readers.Go(func() {
+			a.fail(d.keep(ctx, "profile reader", func() error { return d.readProfile(ctx, t, known && w.last.Name != "", a) }))
+		})
+		readers.Go(func() {
+			a.fail(d.keep(ctx, "policy reader", func() error { return d.readPolicy(ctx, t, known, a) }))
+		})
 		defer readers.Wait()
 		defer cancel()
 		w.serve(ctx, a)
 	}
+}
+
+// keep reads, and begins anew after a panic.
+func (d *Daemon) keep(ctx context.Context, stage string, read func() error) error {
+	return d.config.Guard.Keep(ctx, stage, d.config.Backoff.Start().Wait, read)
 }
 
 func (d *Daemon) decoder() *decoder {
@@ -159,6 +175,7 @@ func (d *Daemon) readProfile(ctx context.Context, t Target, known bool, a *answe
 	for m, err := range d.profiles(ctx, t) {
 		switch {
 		case err == nil:
+			guard.Point("profile received")
 			a.setProfile(d.decoder().decodeProfile(m.M, t.port()))
 			known = true
 		case control.Refused(err) && !known:
@@ -183,6 +200,7 @@ func (d *Daemon) readPolicy(ctx context.Context, t Target, known bool, a *answer
 	for m, err := range d.policies(ctx, t) {
 		switch {
 		case err == nil:
+			guard.Point("policy received")
 			a.setPolicy(d.decoder().decodePolicy(m.M))
 			known = true
 		case control.Unknown(err):

@@ -35,9 +35,16 @@ func newBackends[S any](ctx context.Context, linger time.Duration, build func(co
 func (bs *backends[S]) of(b profiles.Backend) (S, func() bool) {
 	held := bs.held[b]
 	if held == nil {
-		ctx, end := context.WithCancel(bs.ctx) //nolint:gosec // sweep ends it, or bs.ctx does
+		ctx, end := context.WithCancel(bs.ctx) // sweep ends it, or bs.ctx does
 		held = &backend[S]{end: end}
+		built := false
+		defer func() {
+			if !built { // a panic passes, and what is half built goes
+				end()
+			}
+		}()
 		held.serve, held.ready = bs.build(ctx, b)
+		built = true
 		bs.held[b] = held
 	}
 	held.named = true

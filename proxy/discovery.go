@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/outrigger-mesh/outrigger/control"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -45,7 +46,8 @@ func (o *outbound) discover(ctx context.Context, t profiles.Target, apply func(*
 	first, cancel := context.WithTimeoutCause(ctx, o.Config.Outbound.DiscoverTimeout, errUndiscovered)
 	defer cancel()
 	var once updates
-	err := control.Follow(first, o.Profiles.Watch(ctx, t), func(p *profiles.Profile) {
+	err := control.Follow(first, o.watcher("profile"), o.Profiles.Watch(ctx, t), func(p *profiles.Profile) {
+		guard.Point("profile applied")
 		once.apply(p, apply)
 	}, func(err error) {
 		if ctx.Err() == nil {
@@ -66,6 +68,11 @@ func (o *outbound) discover(ctx context.Context, t profiles.Target, apply func(*
 	default:
 		return fmt.Errorf("destination %s: %w", nameOf(t), err)
 	}
+}
+
+// watcher says how what the control plane says is followed.
+func (o *outbound) watcher(stage string) control.Watcher {
+	return control.Watcher{Stage: stage + " update", Guard: o.guard, Backoff: o.Config.Control.Destination.Connect.Backoff}
 }
 
 // updates are a destination's profiles, applied one at a time: the control plane

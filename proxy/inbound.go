@@ -202,8 +202,9 @@ func (i *inbound) request(p *policy.Policy, to portKey, labels telemetry.Labels,
 		l7.Rescue(i.answer(false)),             // above all that fails; why is told to meshed peers only
 		l7.RescueGRPC(i.ending(false)),         // above all that observes the response, which is to see how it ended
 		i.Metrics.HTTPErrors(telemetry.Inbound, telemetry.Target(to.addr).Join(serverLabels(p.Server, to.addr.Port())), kindOf),
-		i.shed,        // below Rescue, which answers 503 for it
-		l7.StripTwins, // above all that reads the mesh's fields
+		l7.Guarded(i.guard), // below what answers; a panic above it is the codec's to answer
+		i.shed,              // below Rescue, which answers 503 for it
+		l7.StripTwins,       // above all that reads the mesh's fields
 		l7.ClientID,
 		l7.NormalizeURI(func(c *stack.Conn) string { return c.OrigDst.String() }), // above Authorize, which may go by the authority
 		l7.Authorize(p),

@@ -162,6 +162,7 @@ func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Se
 		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // whatever fails below is answered
 		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
 		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
+		l7.Guarded(o.guard),                // below what answers; a panic above it is the codec's to answer
 		o.shed,                             // below Rescue, which answers 503 for it
 		l7.StripTwins,                      // above all that reads the mesh's fields
 		l7.NormalizeURI(authorityOf(t, p)), // above Routed, which goes by the authority
@@ -265,7 +266,7 @@ func (o *outbound) opaqueBackend(named bool) func(context.Context, profiles.Back
 func (o *outbound) watch(ctx context.Context, name string, update func(discover.Set)) {
 	pause := control.Backoff{Min: o.Config.Control.MaxPause, Max: o.Config.Control.MaxPause}.Start()
 	known, told := false, false
-	go func() {
+	o.guard.Go("endpoints update", func() {
 		for again := true; again; again = pause.Wait(ctx) == nil {
 			for set, err := range o.Resolver.Resolve(ctx, name) {
 				switch {
@@ -282,7 +283,7 @@ func (o *outbound) watch(ctx context.Context, name string, update func(discover.
 				update(discover.Set{})
 			}
 		}
-	}()
+	})
 }
 
 // connect opens connections to one endpoint. One that has an identity is never

@@ -8,6 +8,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
@@ -17,6 +18,7 @@ import (
 // peers owns the connections to servers. Backends that have an endpoint in common
 // share those to it.
 type peers struct {
+	guard *guard.Guard
 	http1 h1.Params
 	http2 func(discover.HTTP2Params) h2.Params
 	dial  func(discover.Endpoint) stack.Dialer
@@ -50,7 +52,7 @@ func (ps *peers) client(ctx context.Context, e discover.Endpoint, changed func()
 	}
 	user := &changed
 	p.users[user] = struct{}{}
-	context.AfterFunc(ctx, func() { ps.leave(key, p, user) })
+	ps.guard.AfterDone(ctx, stageBuild, func() { ps.leave(key, p, user) })
 	return p
 }
 
@@ -123,6 +125,7 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		MaxIdle:     d.Pool.MaxIdle,
 		Backoff:     pauses(d.Connect.Backoff),
 		Workers:     &p.scheduler.Workers,
+		Guard:       p.guard,
 		Reasons:     d == &c.Outbound && !c.QuietErrors,
 	}
 }
@@ -147,6 +150,7 @@ func (p *Proxy) h2Params(d *Direction) h2.Params {
 		KeepAliveTimeout:  http2.KeepAliveTimeout, KeepAliveWhileIdle: true,
 		Leaving:   p.leaving.Load,
 		Scheduler: &p.scheduler,
+		Guard:     p.guard,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/balance"
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/l7"
@@ -39,6 +40,8 @@ type Proxy struct {
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
 
+	guard *guard.Guard // is told of panics
+
 	scheduler h2.Scheduler   // of all HTTP/2 connections
 	keepers   sync.WaitGroup // what keeps Identity fresh
 
@@ -61,11 +64,12 @@ func (p *Proxy) outbound() *outbound {
 		Proxy:        p,
 		limit:        l4.Limit(p.Config.Outbound.MaxConns),
 		shed:         l7.Shed(p.Config.Outbound.MaxInFlight),
-		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle},
+		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle, guard: p.guard},
 	}
 	o.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		o.peers[named] = &peers{
+			guard: p.guard,
 			http1: p.h1Params(&p.Config.Outbound),
 			http2: p.h2Client(&p.Config.Outbound),
 			dial:  func(e discover.Endpoint) stack.Dialer { return o.connect(e, "", named) },
@@ -84,11 +88,12 @@ func (p *Proxy) inbound() *inbound {
 		limit:    l4.Limit(p.Config.Inbound.MaxConns),
 		shed:     l7.Shed(p.Config.Inbound.MaxInFlight),
 		policies: p.policies,
-		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle},
+		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle, guard: p.guard},
 	}
 	i.peers = make(map[bool]*peers)
 	for _, named := range []bool{false, true} {
 		i.peers[named] = &peers{
+			guard: p.guard,
 			http1: p.h1Params(&p.Config.Inbound),
 			http2: p.h2Client(&p.Config.Inbound),
 			dial:  func(e discover.Endpoint) stack.Dialer { return i.connect(portKey{e.Addr, named}) },
@@ -122,6 +127,7 @@ func (p *Proxy) detect(dir telemetry.Direction, l telemetry.Labels, name string,
 		p.Log.Info("the server speaks first: from now on it is dialled before its clients have been silent", "direction", dir, "target", name)
 	}
 	return func(ctx context.Context, c *stack.Conn) (l4.Detection, error) {
+		guard.Point("detect")
 		seen, err := d.Detect(ctx, c)
 		if err != nil {
 			counts.Observe(telemetry.DetectError, seen.Elapsed)
@@ -147,6 +153,7 @@ func (p *Proxy) balance(b profiles.Backend, q *Queue) balance.Config {
 		FailFast:   q.FailFast,
 		Now:        stack.Clock,
 		Capacity:   q.Capacity,
+		Guard:      p.guard,
 	}
 	if c.DefaultRTT == 0 {
 		c.DefaultRTT = p.Config.Balance.DefaultRTT

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/control"
 	"github.com/outrigger-mesh/outrigger/discover"
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/profiles"
 	"github.com/outrigger-mesh/outrigger/proxy/admin"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
@@ -79,7 +80,9 @@ func Run(ctx context.Context, c Config, o Options) error {
 // open makes a Proxy whose control clients live as long as ctx.
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger"), lastWords: o.LastWords}
-	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
+	p.guard = &guard.Guard{Log: p.Log, Count: func(stage string) { p.Metrics.Panic(stage) }}
+	p.scheduler.Workers.Guard = p.guard
+	p.Metrics = telemetry.New(telemetry.Options{Guard: p.guard, RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	p.Tee = p.newTee(&c.Tee)
 	err := p.certify(ctx)
 	if err != nil {
@@ -99,6 +102,8 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 		MaxEndpoints: c.Balance.MaxEndpoints,
 		Settle:       c.Balance.Settle,
 		Log:          p.Log,
+		Guard:        p.guard,
+		Backoff:      c.Control.Destination.Connect.Backoff,
 	}), c.Control.Remembered)
 	p.Profiles = profiles.NewDaemon(profiles.Config{
 		Destination: p.Destination,
@@ -112,6 +117,8 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 		Limits:      profiles.Limits{Pattern: c.Control.MaxPattern, Parts: c.Control.MaxParts},
 		Remember:    c.Control.Remembered,
 		Log:         p.Log,
+		Guard:       p.guard,
+		Backoff:     c.Control.Destination.Connect.Backoff,
 	})
 	return p, nil
 }
@@ -136,6 +143,7 @@ func (p *Proxy) controlConfig(name string, s ControlService) control.Config {
 		TCP:       control.TCP{KeepAlive: s.Connect.Keepalive, UserTimeout: s.Connect.UserTimeout},
 		DNS:       &control.Resolver{MinTTL: c.Control.DNSMinTTL, MaxTTL: c.Control.DNSMaxTTL},
 		Log:       p.Log,
+		Guard:     p.guard,
 	}
 	if !conf.Plaintext {
 		conf.TLS = &control.TLS{Store: p.Identity, Server: tls.ID(s.Name)}
@@ -164,6 +172,8 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 	}
 	h := admin.Handler(admin.Options{
 		Ready:       p.ready,
+		Live:        p.guard.Live,
+		Guard:       p.guard,
 		Metrics:     p.Metrics.Handler(a.Scrapes),
 		Shutdown:    shutdown,
 		Filter:      o.Filter,
@@ -175,7 +185,13 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 		Grace: a.Grace, HeadBytes: a.HeadBytes, Conns: a.MaxConns,
 	}
 	done := make(chan error, 1)
-	go func() { done <- admin.Serve(ctx, l, h, limits, p.Log) }()
+	go func() {
+		var err error
+		if lost := p.guard.Do("admin", func() { err = admin.Serve(ctx, l, h, limits, p.Log) }); lost != nil {
+			err = lost
+		}
+		done <- err
+	}()
 	return done, nil
 }
 
@@ -268,10 +284,10 @@ func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listeni
 	for _, l := range ls {
 		wg.Go(func() {
 			err := l4.Serve(ctx, l.Listener, l.handler, l4.ServeConfig{
-				Log:      s.Log,
-				Panicked: func() { s.Metrics.Panic("connection") },
-				Cut:      cut,
-				Conns:    conns,
+				Log:   s.Log,
+				Guard: s.guard,
+				Cut:   cut,
+				Conns: conns,
 			})
 			if err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("listener %s: %w", l.Addr(), err))

@@ -4,16 +4,22 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // A shared keeps one V for each K while anyone uses it, and for idle after
 // that. A V is built with a context that ends when it is dropped.
 type shared[K comparable, V any] struct {
-	idle time.Duration
+	idle  time.Duration
+	guard *guard.Guard
 
 	mu   sync.Mutex
 	held map[K]*entry[K, V]
 }
+
+// stageBuild is where what panics while a stack is built, or goes, is caught.
+const stageBuild = "build"
 
 type entry[K comparable, V any] struct {
 	key   K
@@ -62,7 +68,10 @@ func (s *shared[K, V]) entry(ctx context.Context, k K, build func(context.Contex
 		s.held[k] = e
 		go func() {
 			defer close(e.ready)
-			if e.value, e.err = build(own, k); e.err != nil {
+			if lost := s.guard.Do(stageBuild, func() { e.value, e.err = build(own, k) }); lost != nil {
+				e.err = lost
+			}
+			if e.err != nil {
 				s.forget(e) // so that the next user tries again
 			}
 		}()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
 )
 
@@ -17,6 +18,13 @@ type Options struct {
 	// Ready reports whether the proxy can take work, and why not, or what is
 	// wrong although it can. It must not block.
 	Ready func() (ok bool, why string)
+
+	// Live reports whether all runs that must, and else what does not, which only a
+	// new process would mend. Nil means that it does. It must not block.
+	Live func() (ok bool, why string)
+
+	// Guard is told of panics, each of which costs one request. It may be nil.
+	Guard *guard.Guard
 
 	// Metrics answers /metrics.
 	Metrics http.Handler
@@ -45,7 +53,7 @@ type Options struct {
 func Handler(o Options) http.Handler {
 	return &admin{o, map[string]http.HandlerFunc{
 		"/":        index,
-		"/live":    live,
+		"/live":    live(o.Live),
 		"/ready":   ready(o.Ready),
 		"/metrics": o.Metrics.ServeHTTP,
 		"/shutdown": methods(map[string]http.HandlerFunc{
@@ -63,6 +71,13 @@ type admin struct {
 
 // ServeHTTP goes by the exact path: there is nothing to clean, or to redirect to.
 func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.Guard.Do("admin", func() { a.serve(w, r) }) != nil {
+		w.WriteHeader(http.StatusInternalServerError) // no more than a complaint in the log, if another status is written
+	}
+}
+
+func (a *admin) serve(w http.ResponseWriter, r *http.Request) {
+	guard.Point("admin")
 	if serve := a.paths[r.URL.Path]; serve != nil {
 		serve(w, r)
 		return
@@ -74,7 +89,7 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func index(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, `Outrigger, a service-mesh proxy. Here are:
 
-/live             200 while the process runs
+/live             200 while the process can go on, else 503 and why
 /ready            200 once it can take work, else 503
 /metrics          what it has counted, for Prometheus
 /proxy-log-level  GET or PUT what is logged; from this machine only
@@ -82,7 +97,17 @@ func index(w http.ResponseWriter, _ *http.Request) {
 `)
 }
 
-func live(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "live\n") }
+func live(is func() (bool, string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if is != nil {
+			if ok, why := is(); !ok {
+				text(w, http.StatusServiceUnavailable, "not live\n"+why+"\n")
+				return
+			}
+		}
+		text(w, http.StatusOK, "live\n")
+	}
+}
 
 func ready(is func() (bool, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {

@@ -41,6 +41,9 @@ func Balanced(b Picker) stack.Dialer {
 	}
 }
 
+// errLost is how a call ends that a panic has passed. Whoever catches that says more.
+var errLost = errors.New("lost to a panic")
+
 // noGRPC is balance.Outcome's word for work that has no gRPC status.
 const noGRPC = -1
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
@@ -41,6 +42,7 @@ func (in *input) begin(t task) {
 
 // await lets the poller call readable until it has something.
 func (c *Conn) await() error {
+	guard.Point("connection read")
 	err := c.raw.Read(c.in.ready)
 	if err == nil {
 		err = c.in.err

@@ -4,6 +4,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // An output is the write that a Conn is waiting for.
@@ -24,6 +26,7 @@ func (out *output) begin(p []byte, block bool) {
 // flush lets the poller call writable until that is done. It goes on where an
 // earlier one has left off.
 func (c *Conn) flush() error {
+	guard.Point("connection written")
 	err := c.raw.Write(c.out.ready)
 	if err == nil {
 		err = c.out.err

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -63,6 +64,7 @@ func connect(ctx context.Context, d *net.Dialer, cfg DialConfig, addr netip.Addr
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	guard.Point("dial")
 	t, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
 	switch {
 	case err == nil:

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -56,8 +57,12 @@ func (r *relay) join(client, server *stack.Conn) error {
 	p := &pair{relay: r, client: client, server: server, done: make(chan struct{})}
 	defer p.closeTogether()()
 	go p.answer()
-	p.half(server, client)
+	defer func() { <-p.done }() // also if a panic passes, which is to end both ways
+	p.through(server, client)
 	<-p.done
+	if p.panicked != nil {
+		panic(p.panicked) // where it is caught
+	}
 	if err := p.failed.Load(); err != nil {
 		return fmt.Errorf("forward: %w", *err)
 	}
@@ -70,18 +75,38 @@ type pair struct {
 	client, server *stack.Conn
 	failed         atomic.Pointer[error] // the first failure, after which both are closed
 	done           chan struct{}         // closed when the server's half has ended
+	panicked       *guard.Carried        // what that has panicked with, if it has
 }
 
 // answer is named, not a literal, so that it has a name in goroutine dumps.
 func (p *pair) answer() {
 	defer close(p.done)
+	defer func() {
+		if v := recover(); v != nil { // nobody else on this goroutine would
+			p.panicked = guard.Carry(v)
+			p.fail(errLost)
+		}
+	}()
 	p.half(p.client, p.server)
 }
 
 func (p *pair) half(dst, src *stack.Conn) {
+	guard.Point("forward")
 	if err := p.copy(dst, src); err != nil {
 		p.fail(err)
 	}
+}
+
+// through is half, whose panic ends the other too before it goes on.
+func (p *pair) through(dst, src *stack.Conn) {
+	ended := false
+	defer func() {
+		if !ended {
+			p.fail(errLost)
+		}
+	}()
+	p.half(dst, src)
+	ended = true
 }
 
 // fail resets both connections, whereupon both halves end.

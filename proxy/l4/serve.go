@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -22,6 +22,10 @@ const (
 	lastPause  = time.Second
 )
 
+// maxPanics is how often accept may panic in a row before the process is better started
+// anew: it takes some seconds.
+const maxPanics = 10
+
 // maxIdle is how many goroutines wait for a connection to serve.
 const maxIdle = 32
 
@@ -29,8 +33,9 @@ const maxIdle = 32
 // tells the default logger.
 type ServeConfig struct {
 	Log *slog.Logger
-	// Panicked, if not nil, is told of each connection that was lost to a panic.
-	Panicked func()
+	// Guard is told of each connection that was lost to a panic, and that the listener
+	// is down while accepting panics again and again. It may be nil.
+	Guard *guard.Guard
 	// Cut, if not nil, closes the connections that are open when it is closed, and
 	// those that are accepted later.
 	Cut <-chan struct{}
@@ -54,7 +59,7 @@ func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig
 		ServeConfig: cfg, listener: l, handler: h,
 		next: make(chan *stack.Conn), open: make(map[*stack.Conn]struct{}),
 	}
-	stop := context.AfterFunc(ctx, func() { beginClose(l) })
+	stop := cfg.Guard.AfterDone(ctx, stageAccept, func() { beginClose(l) })
 	defer stop()
 	defer cfg.Conns.add(s)()
 	over := make(chan struct{})
@@ -64,6 +69,7 @@ func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig
 	if ctx.Err() != nil {
 		_ = l.Close()
 	}
+	cfg.Guard.Up(s.name())
 	close(s.next)
 	s.handlers.Wait()
 	close(over)
@@ -85,30 +91,66 @@ type server struct {
 	cut  bool
 }
 
+// Where panics are caught.
+const (
+	stageAccept     = "accept"
+	stageConnection = "connection"
+)
+
+// name is the listener's, for those who ask what is down.
+func (s *server) name() string { return "listener " + s.listener.Addr().String() }
+
 // accept accepts until ctx is done and nobody waits any more, or the listener is closed.
+// A panic costs the connection in hand, if there is one.
 func (s *server) accept(ctx context.Context) error {
-	pause := time.Duration(0)
+	pause, panics := time.Duration(0), 0
 	for any, calls := false, 1; ; {
-		c, err := s.listener.Accept()
+		err := s.acceptOne(ctx)
+		var lost *guard.Error
 		switch {
 		case err == nil:
-			pause, any = 0, true
-			s.start(ctx, &stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())})
+			if panics > 0 {
+				s.Guard.Up(s.name())
+			}
+			pause, panics, any = 0, 0, true
+			continue
 		case ctx.Err() != nil && any && calls < lastCalls && errors.Is(err, os.ErrDeadlineExceeded):
 			any, calls = false, calls+1
 			beginClose(s.listener)
+			continue
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // that the listener was closed is what ctx asked for
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept: %w", err)
-		default:
-			if pause == 0 { // once, however long it lasts
-				s.Log.Warn("cannot accept connections", "listener", s.listener.Addr(), "err", err)
+		case errors.As(err, &lost):
+			if panics++; panics >= maxPanics {
+				s.Guard.Down(s.name(), "it cannot accept: "+lost.Error())
 			}
-			pause = min(max(2*pause, firstPause), lastPause)
-			sleep(ctx, pause)
+		case pause == 0: // once, however long it lasts
+			s.Log.Warn("cannot accept connections", "listener", s.listener.Addr(), "err", err)
 		}
+		pause = min(max(2*pause, firstPause), lastPause)
+		sleep(ctx, pause)
 	}
+}
+
+// acceptOne accepts a connection, and has it served.
+func (s *server) acceptOne(ctx context.Context) (err error) {
+	var c net.Conn
+	defer func() {
+		if v := recover(); v != nil {
+			err = s.Guard.Caught(stageAccept, v, "listener", s.listener.Addr())
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	}()
+	if c, err = s.listener.Accept(); err != nil {
+		return err
+	}
+	guard.Point("accept")
+	s.start(ctx, &stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())})
+	return nil
 }
 
 // start serves c in a goroutine, which may be one that has served another: its
@@ -160,12 +202,8 @@ func (s *server) closed(ctx context.Context, c *stack.Conn, err error) {
 }
 
 func (s *server) panicked(c *stack.Conn, v any) {
-	s.Log.Error("panic while serving a connection", "client", c.Client, "server", c.OrigDst,
-		"panic", fmt.Sprintf("%q", fmt.Sprint(v)), "stack", string(debug.Stack()))
-	if s.Panicked != nil {
-		s.Panicked()
-	}
-	_ = Refuse(c, fmt.Errorf("panic: %q", fmt.Sprint(v)))
+	err := s.Guard.Caught(stageConnection, v, "client", c.Client, "server", c.OrigDst)
+	_ = s.Guard.Do(stageConnection, func() { _ = Refuse(c, err) })
 }
 
 func (s *server) enter(c *stack.Conn) {
@@ -198,7 +236,7 @@ func (s *server) cutWhen(over <-chan struct{}) {
 	}
 	s.mu.Unlock()
 	for _, c := range open { // without the lock, since Close calls what others have hung on it
-		abort(c)
+		_ = s.Guard.Do(stageConnection, func() { abort(c) })
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -55,7 +56,7 @@ func TestServePanic(t *testing.T) {
 			}
 			_, err := c.Write(b)
 			return err
-		}, ServeConfig{Log: slog.New(slog.NewTextHandler(&log, nil)), Panicked: func() { panics.Add(1) }})
+		}, ServeConfig{Guard: &guard.Guard{Log: slog.New(slog.NewTextHandler(&log, nil)), Count: func(string) { panics.Add(1) }}})
 	}()
 	for range 3 {
 		bad, good := dialed(t, addrOf(l.Addr())), dialed(t, addrOf(l.Addr()))
@@ -72,8 +73,69 @@ func TestServePanic(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if panics.Load() != 3 || strings.Count(log.String(), "evil") != 3 || strings.Contains(log.String(), "evil\n") {
+	if panics.Load() != 3 || strings.Count(log.String(), "panic=") != 3 || !strings.Contains(log.String(), "TestServePanic") || strings.Contains(log.String(), "evil\n") {
 		t.Errorf("%d panics, log:\n%s", panics.Load(), log.String())
+	}
+}
+
+// evilListener panics for as long as it is told to.
+type evilListener struct {
+	net.Listener
+	evil *atomic.Bool
+}
+
+func (l evilListener) Accept() (net.Conn, error) {
+	if l.evil.Load() {
+		panic("evil")
+	}
+	return l.Listener.Accept()
+}
+
+// TestAcceptPanics: whoever watches the process is told of a listener that cannot be
+// had to accept, and not any more once it can.
+func TestAcceptPanics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var evil atomic.Bool
+	evil.Store(true)
+	told := make(chan struct{}, 100)
+	g := &guard.Guard{Log: slog.New(slog.DiscardHandler), Count: func(string) { told <- struct{}{} }}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() {
+		served <- Serve(ctx, evilListener{l, &evil}, func(_ context.Context, c *stack.Conn) error { return c.Close() }, ServeConfig{Guard: g})
+	}()
+	for n := range maxPanics {
+		if ok, _ := g.Live(); !ok {
+			t.Errorf("not live after %d panics", n)
+		}
+		<-told
+	}
+	for ok := true; ok; { // it is said right after it is counted
+		ok, _ = g.Live()
+	}
+	if _, why := g.Live(); !strings.Contains(why, l.Addr().String()) || !strings.Contains(why, "evil") {
+		t.Errorf("not live, since %q", why)
+	}
+	evil.Store(false)
+	c := dialed(t, addrOf(l.Addr()))
+	if _, err := io.ReadAll(c); err != nil {
+		t.Errorf("a connection after that: %v", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; { // it is said right after the connection is given on
+		ok, why := g.Live()
+		if ok {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not live, though it accepts: %s", why)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -23,7 +23,14 @@ func Balanced(b *balance.Balancer[stack.Service]) stack.Service {
 		}
 		o := pool.Get().(*callObserver) // the pool makes no other
 		o.call, o.ctx, o.grpc = call, ctx, r.GRPC()
+		returned := false
+		defer func() {
+			if !returned {
+				o.call.End(lost())
+			}
+		}()
 		resp, err := next(ctx, r)
+		returned = true
 		if err != nil {
 			return failed(ctx, b, r, o, err)
 		}
@@ -58,14 +65,27 @@ func elsewhere(ctx context.Context, b *balance.Balancer[stack.Service], r *stack
 		call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: first})
 		return nil, first
 	}
+	o := &callObserver{ctx: ctx, call: call, grpc: r.GRPC()}
+	returned := false
+	defer func() {
+		if !returned {
+			o.call.End(lost())
+		}
+	}()
 	resp, err := next(ctx, r)
+	returned = true
 	if err != nil {
-		call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: err})
+		o.call.End(balance.Outcome{GRPC: stack.NoGRPCStatus, Err: err})
 		return nil, err
 	}
-	(&callObserver{ctx: ctx, call: call, grpc: r.GRPC()}).observe(resp)
+	o.observe(resp)
 	return resp, nil
 }
+
+// errLost is how a call ends that a panic has passed. Whoever catches that says more.
+var errLost = errors.New("lost to a panic")
+
+func lost() balance.Outcome { return balance.Outcome{GRPC: stack.NoGRPCStatus, Err: errLost} }
 
 // A callObserver reports a call's first data and its end. There is one for each
 // request, which is used again for another.

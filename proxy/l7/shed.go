@@ -18,16 +18,22 @@ func Shed(max int) stack.Layer[stack.Service] {
 	s := &shed{max: int64(max)}
 	return func(next stack.Service) stack.Service {
 		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
+			observed := false
+			defer func() { // also if a panic passes
+				if !observed {
+					s.flying.Add(-1)
+				}
+			}()
 			if s.flying.Add(1) > s.max {
-				s.flying.Add(-1)
 				return nil, ErrShed
 			}
 			resp, err := next(ctx, r)
 			if err != nil {
-				s.flying.Add(-1)
 				return nil, err
 			}
+			stack.Hold(ctx, resp) // it may be a layer's own
 			resp.Observe(s)
+			observed = true
 			return resp, nil
 		}
 	}

@@ -21,7 +21,8 @@ type Exchange struct {
 	// is an answer. A client calls it when one has come.
 	Warm func()
 
-	now time.Duration // Now's reading; zero if there is none for this stage
+	now   time.Duration // Now's reading; zero if there is none for this stage
+	holds *Response     // that Abandon is to end; nil if there is none
 
 	mu    sync.Mutex
 	cause error         // why it ended; nil while it lasts
@@ -37,6 +38,24 @@ type Interrupter interface {
 	Interrupt()
 }
 
+// Hold has Abandon end resp. Whoever makes a response whose end others wait for calls
+// it, and so does whoever observes one that may be anybody's: a panic on its way up
+// loses it, and with it what was counted. It is called, as Abandon is, by the goroutine
+// that runs the Service.
+func Hold(ctx context.Context, resp *Response) {
+	if x := ExchangeOf(ctx); x != nil {
+		x.holds, resp.held = resp, x
+	}
+}
+
+// Abandon closes the response that a panic has lost, if there is one, for cause.
+func (x *Exchange) Abandon(cause error) {
+	if resp := x.holds; resp != nil {
+		x.holds = nil
+		_ = resp.Body.Close(cause)
+	}
+}
+
 type exchangeKey struct{}
 
 // Begin starts x anew. Nothing may still hold the one before. It reports whether
@@ -49,7 +68,7 @@ func (x *Exchange) Begin() bool {
 	if x.asked {
 		return false
 	}
-	x.cause, x.done, x.more, x.now = nil, nil, nil, 0
+	x.cause, x.done, x.more, x.now, x.holds = nil, nil, nil, 0, nil
 	x.stops = [3]Interrupter{}
 	return true
 }

@@ -41,7 +41,8 @@ type Response struct {
 	// from the end.
 	Unframed bool
 
-	tee tee
+	tee  tee
+	held *Exchange // whose it is, should a panic lose it
 }
 
 // A Version is the one in which a message came, or is to go.
@@ -125,6 +126,9 @@ func (r *Request) Reset() {
 
 // Reset makes r the zero Response, but keeps its room for fields.
 func (r *Response) Reset() {
+	if x := r.held; x != nil && x.holds == r {
+		x.holds = nil
+	}
 	fields := r.Header.recycle()
 	*r = Response{}
 	r.Header.fields = fields

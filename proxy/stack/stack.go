@@ -2,7 +2,7 @@
 // are built: the messages (Request, Response, Header, Body), what carries and
 // answers them (Conn, Handler, Service, Exchange), and what joins those (Layer,
 // Chain, Observer). It does no work of its own: it imports nothing else of this
-// module but the identity type of package tls, and nothing of net/http, since
+// module but package guard and the identity type of package tls, and nothing of net/http, since
 // the messages are the codecs' own. Read Service first.
 package stack
 
@@ -41,7 +41,7 @@ type Layer[S any] func(next S) S
 func Chain[S any](layers ...Layer[S]) Layer[S] {
 	return func(next S) S {
 		for _, layer := range slices.Backward(layers) {
-			next = layer(next)
+			next = faulty(layer, layer(next))
 		}
 		return next
 	}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +63,14 @@ func (m *Metrics) layer(f *httpFamilies, l Labels) stack.Layer[stack.Service] {
 	return func(next stack.Service) stack.Service {
 		return func(ctx context.Context, r *stack.Request) (*stack.Response, error) {
 			x := c.begin(ctx, r)
+			returned := false
+			defer func() {
+				if !returned {
+					x.failed(errLost)
+				}
+			}()
 			resp, err := next(ctx, r)
+			returned = true
 			if err != nil {
 				x.failed(err)
 				return resp, err
@@ -72,6 +80,10 @@ func (m *Metrics) layer(f *httpFamilies, l Labels) stack.Layer[stack.Service] {
 		}
 	}
 }
+
+// errLost is why a request has no response that a panic has passed. Whoever catches
+// that says more.
+var errLost = errors.New("lost to a panic")
 
 // requestCounts are the series of one place in one stack.
 type requestCounts struct {

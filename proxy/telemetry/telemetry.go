@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // Options say how Metrics are kept.
@@ -35,6 +37,10 @@ type Options struct {
 	// "h2(CANCEL)" and the like, from a small set, or "" for "unclassified". It
 	// may be nil.
 	Cause func(error) string
+
+	// Guard is told of the panics of collectors, which cost what they would have
+	// shown. It may be nil.
+	Guard *guard.Guard
 }
 
 // A Build says what was built, as the labels of proxy_build_info.
@@ -49,6 +55,7 @@ const maxSeries = 10_000
 // additions. A series is kept for as long as its layer or handle is in use.
 type Metrics struct {
 	registry *prometheus.Registry
+	guard    *guard.Guard
 	panics   *prometheus.CounterVec
 	cause    func(error) string
 	epoch    time.Time
@@ -78,14 +85,18 @@ func New(o Options) *Metrics {
 	if o.MaxSeries == 0 {
 		o.MaxSeries = maxSeries
 	}
-	m := &Metrics{registry: prometheus.NewRegistry(), cause: o.Cause, epoch: time.Now()}
+	m := &Metrics{guard: o.Guard, registry: prometheus.NewRegistry(), cause: o.Cause, epoch: time.Now()}
 	m.pool.New = func() any { return new(exchange) }
 	m.panics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "outrigger_panics_total",
-		Help: "Panics that ended one connection or request, by where they were caught.",
+		Help: "Panics that were caught, each of which cost one connection, request or update of a watcher, by where they were.",
 	}, []string{"stage"})
-	m.registry.MustRegister(m.panics, buildInfo(o.Build), newProcess(m.epoch),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, c := range []prometheus.Collector{
+		m.panics, buildInfo(o.Build), newProcess(m.epoch),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		m.Registry().MustRegister(c)
+	}
 	m.addFamilies(o)
 	return m
 }
@@ -119,7 +130,7 @@ func (m *Metrics) Panic(stage string) { m.panics.WithLabelValues(stage).Inc() }
 
 // Registry returns where other packages may register collectors of their own.
 // What is registered must be bounded by itself.
-func (m *Metrics) Registry() prometheus.Registerer { return m.registry }
+func (m *Metrics) Registry() prometheus.Registerer { return guardedRegistry{m.registry, m.guard} }
 
 // Gather implements prometheus.Gatherer. It is no prometheus.Collector, because
 // a registry would put each series' labels into another order than Linkerd's,

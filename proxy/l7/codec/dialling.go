@@ -5,11 +5,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // Dialling knows whether a server may be dialled: not from a failed dial until a
 // pause is over. The pauses grow until a dial succeeds.
 type Dialling struct {
+	Guard *guard.Guard // is told of panics; may be nil
+
 	backoff func() func() time.Duration // a new sequence of pauses; nil for none
 	changed func()
 
@@ -37,7 +41,13 @@ func (d *Dialling) Dialled(ctx context.Context, err error) {
 	if d.backoff == nil || err == nil && !d.trouble.Load() || err != nil && ctx.Err() != nil {
 		return
 	}
+	d.note(err)
+	d.tell()
+}
+
+func (d *Dialling) note(err error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.trouble.Store(err != nil)
 	if err == nil {
 		d.pauses = nil
@@ -48,10 +58,8 @@ func (d *Dialling) Dialled(ctx context.Context, err error) {
 			d.pauses = d.backoff()
 		}
 		d.failing.Store(true)
-		d.wake = time.AfterFunc(d.pauses(), d.recover)
+		d.wake = d.Guard.AfterFunc(d.pauses(), "dial pause", d.recover)
 	}
-	d.mu.Unlock()
-	d.tell()
 }
 
 // Close ends the pause in hand.

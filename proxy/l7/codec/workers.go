@@ -3,6 +3,8 @@ package codec
 import (
 	"sync"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // Workers are goroutines that have grown their stacks, and are kept for the next
@@ -11,6 +13,9 @@ import (
 // The zero Workers is ready. Its goroutines end when they have had nothing to do
 // for some seconds, or with the last connection.
 type Workers struct {
+	// Guard is told of a job's panic that the job itself has not caught. It may be nil.
+	Guard *guard.Guard
+
 	mu    sync.Mutex
 	idle  []*worker // the one that ran last is last
 	conns int
@@ -49,11 +54,20 @@ func (s *Workers) Start(j Job) {
 func (s *Workers) work(j Job) {
 	w := &worker{}
 	for ok := true; ok; j, ok = <-w.jobs {
-		j.Run()
+		s.run(j)
 		if !s.park(w) {
 			return
 		}
 	}
+}
+
+func (s *Workers) run(j Job) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = s.Guard.Caught("worker", v)
+		}
+	}()
+	j.Run()
 }
 
 // park reports whether w is kept for the next job.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -81,6 +82,19 @@ func (c *conn) Interrupt() { _ = c.c.Close() }
 func (c *conn) exchange(ctx context.Context, r *stack.Request, unsent *conn) (*stack.Response, error) {
 	c.req, c.ctx, c.pump = r, ctx, nil
 	c.watch = stack.WatchFor(ctx, c)
+	returned := false
+	defer func() {
+		if !returned { // a panic passes
+			_ = c.fail(errLost)
+		}
+	}()
+	resp, err := c.run(ctx, r, unsent)
+	returned = true
+	return resp, err
+}
+
+// run is exchange, once that sees to the end.
+func (c *conn) run(ctx context.Context, r *stack.Request, unsent *conn) (*stack.Response, error) {
 	if err := c.prepare(ctx, r, unsent); err != nil {
 		return nil, c.fail(err)
 	}
@@ -100,6 +114,7 @@ func (c *conn) exchange(ctx context.Context, r *stack.Request, unsent *conn) (*s
 	}
 	c.used = true
 	c.resp.Body = &c.body
+	stack.Hold(ctx, &c.resp)
 	return &c.resp, nil
 }
 
@@ -252,6 +267,7 @@ func (c *conn) readHead(r *stack.Request) error {
 
 func (c *conn) readOneHead(r *stack.Request) error {
 	head, err := c.in.head(c.pool.params.HeadBytes, 0)
+	guard.Point("http1 response received")
 	if errors.Is(err, io.EOF) {
 		return ErrNoAnswer
 	}

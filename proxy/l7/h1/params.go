@@ -3,6 +3,7 @@ package h1
 import (
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -36,6 +37,9 @@ type Params struct {
 
 	// Backoff returns a new sequence of pauses between failed dials.
 	Backoff func() func() time.Duration
+
+	// Guard is told of panics. It may be nil.
+	Guard *guard.Guard
 
 	// Reasons adds l5d-proxy-error to the answers that Serve gives itself.
 	Reasons bool

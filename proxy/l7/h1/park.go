@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,10 +42,9 @@ type accepted struct {
 
 // An outcome is how a server's work on a connection has ended.
 type outcome struct {
-	parked   bool // the connection lives on, without the server
-	clean    bool // the server may serve another
-	err      error
-	panicked any
+	parked bool // the connection lives on, without the server
+	clean  bool // the server may serve another
+	err    error
 }
 
 func newAccepted(c *stack.Conn, svc stack.Service, p *Params) *accepted {
@@ -151,9 +149,6 @@ func (a *accepted) work() (parked bool, err error) {
 	s.attach(a)
 	a.params.Workers.Start(s)
 	o := <-s.ran
-	if o.panicked != nil {
-		panic(o.panicked) // it is not to end all others
-	}
 	if o.clean {
 		s.detach()
 		servers.Put(s)
@@ -161,29 +156,46 @@ func (a *accepted) work() (parked bool, err error) {
 	return o.parked, o.err
 }
 
+// errEnded means that what a server called has ended its goroutine, as
+// runtime.Goexit does.
+var errEnded = errors.New("the goroutine was ended by what it called")
+
 // Run implements codec.Job.
 func (s *server) Run() {
-	o := outcome{panicked: "h1: the goroutine was ended by what it called"}
+	o := outcome{err: errEnded}
 	defer func() {
 		if v := recover(); v != nil {
-			o.panicked = fmt.Sprintf("%v\n\n%s", v, debug.Stack())
+			o = outcome{err: s.panicked(v)}
 		}
 		if !o.parked {
 			s.c.Failed(o.err)
-			o.clean = s.close() && o.clean
+			o.clean = s.end() && o.clean
 		}
 		s.ran <- o
 	}()
 	o.err = s.exchanges()
-	o.parked, o.clean, o.panicked = s.parked, s.parked || s.left, nil
+	o.parked, o.clean = s.parked, s.parked || s.left
+}
+
+// end is close for whoever goes on whether or not that panics.
+func (s *server) end() (clean bool) {
+	if s.params.Guard.Do(stage, func() { clean = s.close() }) != nil {
+		_ = s.c.Close()
+		return false
+	}
+	return clean
 }
 
 // here has the connection served on the caller's goroutine to its end.
-func (a *accepted) here() error {
+func (a *accepted) here() (err error) {
 	s := takeServer()
 	s.attach(a)
-	defer s.close()
-	err := s.exchanges()
-	a.c.Failed(err)
-	return err
+	defer s.end()
+	defer func() {
+		if v := recover(); v != nil {
+			err = s.panicked(v)
+		}
+		a.c.Failed(err)
+	}()
+	return s.exchanges()
 }

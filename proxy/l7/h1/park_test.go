@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l4"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -208,13 +210,21 @@ func TestParkedWatches(t *testing.T) {
 	_ = k.end()
 }
 
-// TestPanicStaysWithItsConnection: it comes out of Serve, where whoever called it
-// can recover it, though it happens on a worker.
+// TestPanicStaysWithItsConnection: its client is answered, its connection closed, and
+// whoever called Serve goes on, though it happens on a worker.
 func TestPanicStaysWithItsConnection(t *testing.T) {
-	k := startParking(t, func(context.Context, *stack.Request) (*stack.Response, error) { panic("evil") }, testParams())
+	p := testParams()
+	var counted atomic.Int32
+	p.Guard = &guard.Guard{Log: slog.New(slog.DiscardHandler), Count: func(string) { counted.Add(1) }}
+	k := startParking(t, func(context.Context, *stack.Request) (*stack.Response, error) { panic("evil") }, p)
 	k.say(post("x"))
-	if err := k.end(); err == nil || !strings.Contains(err.Error(), "panic: evil") || !strings.Contains(err.Error(), "TestPanicStays") {
-		t.Errorf("%v, want the panic and where it was", err)
+	_, resp := k.answer()
+	if resp.StatusCode != 500 || !resp.Close {
+		t.Errorf("answered %d, close %t", resp.StatusCode, resp.Close)
+	}
+	var lost *guard.Error
+	if err := k.end(); !errors.As(err, &lost) || !strings.Contains(lost.Value, "evil") || counted.Load() != 1 {
+		t.Errorf("%v, counted %d, want the panic", err, counted.Load())
 	}
 }
 

@@ -45,9 +45,13 @@ func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *
 		dial: dial, params: &p, state: codec.NewDialling(p.Backoff, changed),
 		keep: p.Idle, idle: make(map[poolKey]*[]*conn),
 	}
-	context.AfterFunc(ctx, pool.close)
+	pool.state.Guard = p.Guard
+	p.Guard.AfterDone(ctx, pooling, pool.close)
 	return pool
 }
+
+// pooling is where what panics while connections idle is caught.
+const pooling = "http1 pool"
 
 // Do is a stack.Service. It writes the request from a goroutine of its own, so
 // that the server may answer before it has read all, or on the caller's if the
@@ -169,7 +173,7 @@ func (p *Pool) put(c *conn) {
 		p.keep = p.params.Idle
 	}
 	if p.sweep == nil {
-		p.sweep = time.AfterFunc(p.pace(), p.sweepIdle)
+		p.sweep = p.params.Guard.AfterFunc(p.pace(), pooling, p.sweepIdle)
 	}
 	p.mu.Unlock()
 }
@@ -194,8 +198,15 @@ func (p *Pool) pace() time.Duration { return max(p.params.Idle/4, time.Milliseco
 // sweepIdle closes the connections that have been idle for too long, or that the
 // server has closed.
 func (p *Pool) sweepIdle() {
+	for _, c := range p.idleTooLong() {
+		c.close()
+	}
+}
+
+// idleTooLong takes out what sweepIdle closes.
+func (p *Pool) idleTooLong() (gone []*conn) {
 	p.mu.Lock()
-	var gone []*conn
+	defer p.mu.Unlock()
 	now := stack.Clock()
 	for key, kept := range p.idle {
 		live := (*kept)[:0]
@@ -221,10 +232,7 @@ func (p *Pool) sweepIdle() {
 	} else {
 		p.sweep = nil
 	}
-	p.mu.Unlock()
-	for _, c := range gone {
-		c.close()
-	}
+	return gone
 }
 
 // close ends the idle connections, and the timers.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -30,6 +31,11 @@ func startPump(ctx context.Context, c *conn) *pump {
 
 func (p *pump) run(ctx context.Context, r *stack.Request) {
 	defer close(p.done)
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(r, v)
+		}
+	}()
 	if waitsFor100(r) && !p.await(ctx) {
 		return
 	}
@@ -50,6 +56,19 @@ func (p *pump) run(ctx context.Context, r *stack.Request) {
 		_ = p.c.c.Close()
 		_ = r.Body.Close(err)
 	}
+}
+
+// panicked ends the exchange, since its content broke off.
+func (p *pump) panicked(r *stack.Request, v any) {
+	g := p.c.pool.params.Guard
+	err := g.Caught("http1 content", v, "server", p.c.c.RemoteAddr())
+	p.err = err
+	_ = g.Do("http1 content", func() {
+		_ = p.c.c.Close()
+		if r.WantsTunnel() {
+			_ = r.Body.Close(err)
+		}
+	})
 }
 
 // waitsFor100 reports whether r's content is to be sent only once it is asked for.
@@ -73,6 +92,7 @@ func (p *pump) await(ctx context.Context) bool {
 
 func (p *pump) copy(ctx context.Context, r *stack.Request) error {
 	o := &p.c.out
+	guard.Point("http1 content")
 	for {
 		if !r.Body.AtHand() {
 			if err := o.flush(); err != nil {

@@ -18,24 +18,33 @@ func (s *server) refuse(err error) error {
 	if s.params.Refused != nil {
 		s.params.Refused(bad)
 	}
+	s.tell(bad.Status, bad.Reason)
+	return err
+}
+
+// tell answers by itself, and ends the connection.
+func (s *server) tell(status int, reason string) {
 	s.closeAfter()
-	resp := &stack.Response{Status: bad.Status, Body: stack.Empty()}
+	resp := &stack.Response{Status: status, Body: stack.Empty()}
 	if s.params.Reasons {
-		resp.Header.Add("l5d-proxy-error", bad.Reason)
+		resp.Header.Add("l5d-proxy-error", reason)
 	}
 	if s.req.Version != stack.HTTP10 {
 		s.req.Version = stack.HTTP11
 	}
-	s.out.mu.Lock()
-	werr := s.writeHead(resp)
-	if werr == nil {
-		werr = s.out.flush()
-	}
-	s.out.mu.Unlock()
-	if werr == nil {
+	if s.sendAlone(resp) == nil {
 		s.linger()
 	}
-	return err
+}
+
+// sendAlone writes a response that has no content.
+func (s *server) sendAlone(resp *stack.Response) error {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if err := s.writeHead(resp); err != nil {
+		return err
+	}
+	return s.out.flush()
 }
 
 // linger lets the client read its answers before the connection is closed: what is

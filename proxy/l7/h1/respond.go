@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -15,6 +16,7 @@ import (
 // respond writes the response to the request that framing f belongs to. It
 // reports whether another request may follow.
 func (s *server) respond(resp *stack.Response, f framing) (more bool, err error) {
+	s.asked = false
 	if resp.Tunnel {
 		return false, s.splice(resp)
 	}
@@ -74,6 +76,7 @@ var date codec.Date //nolint:gochecknoglobals // a cache of one value
 // writeHead appends resp's head.
 func (s *server) writeHead(resp *stack.Response) error {
 	o := &s.out
+	guard.Point("http1 response written")
 	o.borrow()
 	version := stack.HTTP11
 	if s.req.Version == stack.HTTP10 || resp.Version == stack.HTTP10 {

@@ -10,13 +10,15 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/warm"
 )
 
 // Serve answers the requests that come on c with svc, one after another, and
 // closes c before it returns. Requests that are not HTTP it answers itself. An
-// error of svc's cuts the connection: a stack has a layer that leaves none.
+// error of svc's cuts the connection: a stack has a layer that leaves none. A panic
+// costs the connection too; the client is answered 500 if it still can be.
 //
 // When ctx is done the next response, or the one in hand, says "connection: close";
 // a connection that idles is closed as Params.Quiet says. A request's own context does
@@ -54,6 +56,7 @@ type server struct {
 
 	leaving   bool          // the client said that the request in hand is its last
 	last      bool          // the client was told that the response in hand is its last
+	asked     bool          // svc has the request, and nothing of its answer is sent
 	continued bool          // 100 has been sent, or need not be; guarded by out.mu
 	tunnel    chan struct{} // closed when the request's direction is over; nil if there is no tunnel to be
 	parked    bool          // the connection has idled for a while
@@ -95,7 +98,7 @@ func (s *server) detach() {
 	s.out.sent, s.out.err = 0, nil
 	s.req.Reset()
 	s.body.trailer.Reset()
-	s.tunnel, s.parked, s.left = nil, false, false
+	s.asked, s.tunnel, s.parked, s.left = false, nil, false, false
 	s.accepted = nil
 }
 
@@ -153,6 +156,7 @@ func (s *server) exchange() (more bool, err error) {
 	s.body.begin = s.sendContinue(f)
 	s.req.Body = &s.body
 	s.watch.start()
+	s.asked = true
 	resp, err := s.svc(s.x, &s.req)
 	if err != nil {
 		s.x.End(err)
@@ -236,10 +240,11 @@ func (s *server) begin() {
 	}
 	s.req.Conn = s.c
 	s.req.Interim = s.interimFunc
-	s.continued, s.tunnel = false, nil
+	s.asked, s.continued, s.tunnel = false, false, nil
 }
 
 func (s *server) parse(head []byte) (framing, error) {
+	guard.Point("http1 request received")
 	if err := s.in.parser.request(head, &s.req, s.params.Fields); err != nil {
 		return framing{}, err
 	}

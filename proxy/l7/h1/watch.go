@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 )
 
@@ -59,10 +60,17 @@ func (w *watcher) run() {
 		soon /= 4
 	}
 	if w.timer == nil { // not set before it has its place, where look finds it
-		w.timer = time.AfterFunc(time.Hour, w.look)
+		w.timer = time.AfterFunc(time.Hour, w.guarded)
 	}
 	w.timer.Reset(soon)
 }
+
+// watching is where what panics on a watcher's goroutine is caught.
+const watching = "http1 watcher"
+
+// guarded is look on the timer's goroutine, where nobody else would catch its panic.
+// The timer is not set again after one, nor the server used for another connection.
+func (w *watcher) guarded() { _ = w.s.params.Guard.Do(watching, w.look) }
 
 // look runs on the timer's goroutine, one at a time.
 func (w *watcher) look() {
@@ -76,7 +84,10 @@ func (w *watcher) look() {
 	case state == w.seen && w.s.body.isClosed(): // else its reader will see the client leave
 		w.gone = make(chan struct{})
 		if w.state.CompareAndSwap(state, state|receiving) {
-			w.receive()
+			if err := w.s.params.Guard.Do(watching, w.receive); err != nil {
+				w.s.closeAfter()
+				w.s.x.End(err)
+			}
 			close(w.gone)
 		}
 	}
@@ -103,6 +114,7 @@ func begun(state uint64) uint64 { return (state + inHand) / (2 * inHand) }
 // receive receives ahead until the server's goroutine interrupts it.
 func (w *watcher) receive() {
 	in := &w.s.in
+	guard.Point("http1 client watched")
 	for in.w-in.r < codec.Head/2 { // the client may send its next requests
 		if err := in.waitFirst(); err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -34,27 +35,32 @@ func (cl *client) run() {
 	c := cl.conn
 	alive := startKeepAlive(c)
 	defer alive.stop()
-	why := c.read()
+	why := c.receive(stageClient)
 	err := cl.why(why)
 	c.end(err)
 	cl.pool.drop(cl)
-	var ce *connError
-	if errors.As(why, &ce) {
-		c.farewell(why)
-	} else {
-		c.lastWords()
-	}
+	_ = c.params.Guard.Do(stageClient, func() { cl.leave(why) })
 	if !errors.Is(err, errDrained) {
 		c.nc.Failed(err)
 	}
 	c.close()
 }
 
+// leave tells the server what it has done wrong, if it has.
+func (cl *client) leave(why error) {
+	var ce *connError
+	if errors.As(why, &ce) {
+		cl.conn.farewell(why)
+	} else {
+		cl.conn.lastWords()
+	}
+}
+
 // why is what the streams are told that the end of the connection cuts short.
 func (cl *client) why(err error) error {
 	c := cl.conn
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	var ce *connError
 	switch {
 	case c.err != nil:
@@ -83,7 +89,7 @@ func (cl *client) tell() {
 // retire lets the connection end with its last stream.
 func (cl *client) retire() {
 	cl.conn.mu.Lock()
-	defer cl.conn.mu.Unlock()
+	defer cl.conn.unlock()
 	cl.conn.away = true
 	cl.freed()
 }
@@ -95,7 +101,7 @@ func (cl *client) freed() {
 		c.in.stop()
 	}
 	if cl.pool.waiting.Load() > 0 {
-		go cl.pool.changed()
+		go cl.pool.changed() // which calls nobody
 	}
 }
 
@@ -295,7 +301,7 @@ func checkHead(r *stack.Request) error {
 func (cl *client) begin(o *outgoing) *clientStream {
 	c := cl.conn
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if !c.usable() {
 		return nil
 	}
@@ -339,6 +345,7 @@ func (cl *client) recycle(st *clientStream) {
 // writeHead is called with mu held.
 func (st *clientStream) writeHead() {
 	c, r := st.c, st.req
+	guard.Point("http2 request written")
 	end := st.send.end && len(st.send.chunk) == 0 && st.send.last()
 	mark := c.beginBlock()
 	c.enc.field(":method", r.Method)
@@ -394,17 +401,21 @@ func (st *clientStream) await(ctx context.Context) (*stack.Response, error) {
 	}
 }
 
+// listen waits for news, and returns it.
+func (st *clientStream) listen(ctx context.Context) (interims []interim, answered, pumped bool, lost, err error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.unlock()
+	err = c.until(ctx, &st.rd, st.hasNews)
+	interims, st.interims = st.interims, nil
+	pumped = st.answered && st.pump != nil && st.pump.over && !st.pump.pulled
+	return interims, st.answered, pumped, st.recvErr, err
+}
+
 // hear waits for news, and passes interim responses on. It reports whether the final
 // one has come.
 func (st *clientStream) hear(ctx context.Context) (answered bool, err error) {
-	c := st.c
-	c.mu.Lock()
-	err = c.until(ctx, &st.rd, st.hasNews)
-	interims := st.interims
-	st.interims = nil
-	answered, lost := st.answered, st.recvErr
-	pumped := answered && st.pump != nil && st.pump.over && !st.pump.pulled
-	c.mu.Unlock()
+	interims, answered, pumped, lost, err := st.listen(ctx)
 	if pumped && st.req.Version != stack.HTTP2 {
 		_ = st.req.Body.Close(nil)
 	}
@@ -465,16 +476,14 @@ func (st *clientStream) end(cause error) (pulled bool) {
 	}
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	st.closeRecv()
 	if !st.recvEnd && st.recvErr == nil || !st.sendEnd && st.sendErr == nil {
 		c.reset(&st.stream, codeOf(cause, stack.Cancel))
 		st.fail(cause)
 	}
 	if st.pump != nil {
-		c.mu.Unlock()
-		pulled = st.pump.stop()
-		c.mu.Lock()
+		c.outside(func() { pulled = st.pump.stop() })
 	}
 	c.client.recycle(st)
 	return pulled

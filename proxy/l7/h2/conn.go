@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -32,6 +33,7 @@ type conn struct {
 	updates  budget
 	refusals budget
 	now      time.Duration // when the batch in hand came
+	inBatch  bool          // one is
 
 	mu sync.Mutex // guards all that follows
 
@@ -90,7 +92,7 @@ func newConn(nc *stack.Conn, p *Params) *conn {
 // greet writes our side's SETTINGS.
 func (c *conn) greet() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	b := c.room(128)
 	if c.server == nil {
 		b = append(b, preface...)
@@ -100,8 +102,15 @@ func (c *conn) greet() {
 
 // read receives and handles frames until the connection is over, and says why.
 func (c *conn) read() error {
+	if c.server != nil {
+		if err := c.server.readPreface(); err != nil {
+			return err
+		}
+		c.greet()
+		c.server.greeted()
+	}
 	for {
-		c.now = c.sched.enter()
+		c.now, c.inBatch = c.sched.enter(), true
 		err := c.batch()
 		woken := c.wakeTouched()
 		if c.server != nil {
@@ -110,6 +119,7 @@ func (c *conn) read() error {
 			c.client.tell()
 			woken = 0 // answers gain nothing by it: they go to as many connections
 		}
+		c.inBatch = false // leave does so first
 		c.sched.leave(woken)
 		if err == nil {
 			err = c.relieve()
@@ -136,7 +146,7 @@ func (c *conn) hurry() time.Duration {
 // others have it now and then, and all that handles frames is called with mu held.
 func (c *conn) batch() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.heard = true
 	for n := 1; ; n++ {
 		f, ok, err := c.in.next(c.params.frameSize())
@@ -159,6 +169,7 @@ const framesAtOnce = 32
 
 // handle handles one frame. Its error ends the connection.
 func (c *conn) handle(f *frame) error {
+	guard.Point("http2 frame received")
 	if err := c.inOrder(f); err != nil {
 		return err
 	}
@@ -378,7 +389,15 @@ func (c *conn) wasLeft(id uint32) bool {
 
 // end fails every stream, for err or for what has been noted before.
 func (c *conn) end(err error) {
+	_ = c.params.Guard.Do(stageReader, func() { c.loseAll(err) })
+	for c.params.Guard.Do(stageReader, func() { c.wakeTouched() }) != nil {
+		c.leaveBatch() // each time there is one less to be told
+	}
+}
+
+func (c *conn) loseAll(err error) {
 	c.mu.Lock()
+	defer c.unlock()
 	if c.err == nil {
 		c.err = err
 	}
@@ -387,12 +406,11 @@ func (c *conn) end(err error) {
 		c.lose(st, c.err)
 	}
 	c.feed()
-	c.mu.Unlock()
-	c.wakeTouched()
 }
 
 // close closes the connection, and gives back what it has borrowed.
 func (c *conn) close() {
+	defer c.sched.Workers.Closed()
 	_ = c.nc.Close()
 	c.in.drop()
 	c.mu.Lock()
@@ -405,7 +423,6 @@ func (c *conn) close() {
 	if c.block.kept != nil {
 		codec.Return(c.block.kept)
 	}
-	c.sched.Workers.Closed()
 }
 
 // farewell writes what is left, which says why the connection ends, and gives the
@@ -431,8 +448,8 @@ func (c *conn) farewell(err error) {
 // that does not take it is not waited for.
 func (c *conn) lastWords() {
 	_ = c.nc.SetDeadline(time.Now().Add(max(c.params.DrainTime, time.Millisecond)))
-	c.flush()
+	c.flushGuarded()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = c.until(context.Background(), &c.relief, func() bool { return !c.writing })
+	defer c.unlock()
+	_ = c.until(context.Background(), &c.relief, func() bool { return !c.writing || errors.Is(c.werr, errBroken) })
 }

@@ -73,8 +73,8 @@ func startKeepAlive(c *conn) *keepAlive {
 	}
 	k := &keepAlive{c: c}
 	c.mu.Lock() // which look takes first
-	defer c.mu.Unlock()
-	k.timer = time.AfterFunc(c.params.KeepAliveInterval, k.look)
+	defer c.unlock()
+	k.timer = time.AfterFunc(c.params.KeepAliveInterval, func() { c.guarded(stageTimer, k.look) })
 	return k
 }
 
@@ -88,7 +88,7 @@ func (k *keepAlive) stop() {
 func (k *keepAlive) look() {
 	c := k.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.err != nil {
 		return
 	}

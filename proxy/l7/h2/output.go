@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
@@ -34,7 +35,7 @@ func (c *conn) queued() int { return len(c.buf) + c.flight }
 // goroutine of its own.
 func (c *conn) flush() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.dirty = false
 	if c.writing {
 		return
@@ -42,15 +43,12 @@ func (c *conn) flush() {
 	c.writing = true
 	for len(c.buf) > 0 && c.werr == nil {
 		p := c.take()
-		c.mu.Unlock()
-		n, err := c.tryWrite(p)
+		n, err := c.tryWriteOutside(p)
 		if err == nil && (n < len(p) || c.holder != nil && c.holder.Holding()) {
-			c.mu.Lock()
-			go c.writeOn(p, n)
+			go c.guarded(stageWriter, func() { c.writeOn(p, n) })
 			return
 		}
 		codec.Return(p)
-		c.mu.Lock()
 		c.wrote(err)
 	}
 	c.writing = false
@@ -88,7 +86,15 @@ func (c *conn) unwritable(err error) {
 	_ = c.nc.Close()
 }
 
+// tryWriteOutside is tryWrite without mu. The caller holds mu.
+func (c *conn) tryWriteOutside(p []byte) (n int, err error) {
+	c.mu.Unlock()
+	defer c.mu.Lock() // even if it panics: whoever has taken mu gives it back
+	return c.tryWrite(p)
+}
+
 func (c *conn) tryWrite(p []byte) (int, error) {
+	guard.Point("http2 frames written")
 	if c.try == nil {
 		return 0, nil
 	}
@@ -99,28 +105,33 @@ func (c *conn) tryWrite(p []byte) (int, error) {
 
 // writeOn writes p from n on, and then whatever has come meanwhile.
 func (c *conn) writeOn(p []byte, n int) {
-	_, err := c.nc.Write(p[n:])
-	codec.Return(p)
-	c.mu.Lock()
-	c.wrote(err)
-	for len(c.buf) > 0 && c.werr == nil {
-		p := c.take()
-		c.mu.Unlock()
-		_, err := c.nc.Write(p)
+	for p != nil {
+		guard.Point("http2 frames written")
+		_, err := c.nc.Write(p[n:])
 		codec.Return(p)
-		c.mu.Lock()
-		c.wrote(err)
+		p, n = c.writeNext(err), 0
+	}
+}
+
+// writeNext notes how a write has gone, and returns what is to be written next; nil if
+// there is nothing.
+func (c *conn) writeNext(err error) []byte {
+	c.mu.Lock()
+	defer c.unlock()
+	c.wrote(err)
+	if len(c.buf) > 0 && c.werr == nil {
+		return c.take()
 	}
 	c.writing = false
 	c.relief.wake()
-	c.mu.Unlock()
+	return nil
 }
 
 // relieve waits, before more is received, until a peer that does not read has taken
 // some of what answers its own frames.
 func (c *conn) relieve() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.queued() <= 2*c.params.sendBuffer() {
 		return nil
 	}

@@ -3,6 +3,8 @@ package h2
 import (
 	"cmp"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/guard"
 )
 
 // Params bound what one connection may take, and say what its peer is told. A zero
@@ -32,6 +34,9 @@ type Params struct {
 
 	// Patience is a Pool's with servers that may not listen yet. It needs Backoff.
 	Patience Patience
+
+	// Guard is told of panics. It may be nil.
+	Guard *guard.Guard
 
 	// Scheduler is shared by the connections of one process, so that what is
 	// written together leaves together. It must not be nil.

@@ -73,7 +73,7 @@ func (p *Pool) expect(d *dialing, waiting int) error {
 		return d.unreachable(ErrQueueFull)
 	case d.timer == nil:
 		d.late = make(chan struct{})
-		d.timer = time.AfterFunc(limits.Time, func() { p.expire(d) })
+		d.timer = p.params.Guard.AfterFunc(limits.Time, stageTimer, func() { p.expire(d) })
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (p *Pool) failed(d *dialing, err error) (again bool) {
 	}
 	d.cause = err
 	if p.state.Ready() {
-		go p.try(d)
+		go p.tryGuarded(d)
 	} else {
 		d.paused = true
 	}
@@ -111,7 +111,7 @@ func (p *Pool) resume() {
 	defer p.mu.Unlock()
 	if d := p.dialing; d != nil && d.paused && p.state.Ready() {
 		d.paused = false
-		go p.try(d)
+		go p.tryGuarded(d)
 	}
 }
 

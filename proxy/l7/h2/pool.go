@@ -45,7 +45,8 @@ func NewPool(ctx context.Context, dial stack.Dialer, p Params, changed func()) *
 		}
 	})
 	pool.conns.Store(&[]*client{})
-	context.AfterFunc(ctx, pool.close)
+	pool.state.Guard = p.Guard
+	p.Guard.AfterDone(ctx, stageClient, pool.close)
 	return pool
 }
 
@@ -76,12 +77,8 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 		if err != nil {
 			return nil, o.failed(err)
 		}
-		if st.whole {
-			o.release()
-		}
-		resp, err := st.await(ctx)
+		resp, err := st.exchange(ctx, &o)
 		if err == nil {
-			o.answered(st)
 			return resp, nil
 		}
 		if pulled := st.end(err); pulled {
@@ -91,6 +88,26 @@ func (p *Pool) Do(ctx context.Context, r *stack.Request) (*stack.Response, error
 			return nil, o.failed(err)
 		}
 	}
+}
+
+// exchange waits for the answer to what has been begun.
+func (st *clientStream) exchange(ctx context.Context, o *outgoing) (*stack.Response, error) {
+	returned := false
+	defer func() {
+		if !returned { // a panic passes: nobody else knows of the stream
+			st.end(errBroken)
+		}
+	}()
+	if st.whole {
+		o.release()
+	}
+	resp, err := st.await(ctx)
+	if err == nil {
+		o.answered(st)
+		stack.Hold(ctx, resp)
+	}
+	returned = true
+	return resp, err
 }
 
 // maxTries bounds how often a request is sent whose server refuses to look at it.
@@ -173,7 +190,7 @@ func look(conns []*client) (room, settled bool) {
 		cl.conn.mu.Lock()
 		room = room || cl.conn.usable()
 		settled = settled && (cl.conn.settled || cl.conn.away)
-		cl.conn.mu.Unlock()
+		cl.conn.mu.Unlock() // nothing between can panic
 	}
 	return room, settled
 }
@@ -183,12 +200,12 @@ func look(conns []*client) (room, settled bool) {
 func (p *Pool) startDial() {
 	d := &dialing{done: make(chan struct{})}
 	p.dialing = d
-	go p.try(d)
+	go p.tryGuarded(d)
 }
 
 // try dials once. Unless that has failed, and another dial is to follow, it ends d.
 func (p *Pool) try(d *dialing) {
-	nc, err := p.dial(p.ctx, stack.HTTP2Session)
+	nc, err := p.dialOnce()
 	p.state.Dialled(p.ctx, err)
 	if err == nil {
 		p.add(nc)
@@ -204,14 +221,20 @@ func (p *Pool) try(d *dialing) {
 func (p *Pool) add(nc *stack.Conn) {
 	cl := newClient(p, nc)
 	cl.conn.greet()
-	p.mu.Lock()
-	if p.closed {
+	if !p.keep(cl) {
 		cl.retire()
-	} else {
+	}
+	go cl.runGuarded()
+}
+
+// keep reports whether p is to use cl.
+func (p *Pool) keep(cl *client) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
 		p.replace(append(slices.Clone(*p.conns.Load()), cl))
 	}
-	p.mu.Unlock()
-	go cl.run()
+	return !p.closed
 }
 
 // drop forgets a connection that is over.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
@@ -29,7 +30,7 @@ func (st *clientStream) startPump() {
 // Run implements codec.Job.
 func (p *pump) Run() {
 	defer p.done.Done()
-	st := p.st
+	defer p.caught()
 	err := p.await()
 	if err == nil {
 		err = p.copy()
@@ -38,9 +39,15 @@ func (p *pump) Run() {
 		p.release()
 		return
 	}
+	p.failed(err)
+}
+
+// failed ends the stream, since its content broke off.
+func (p *pump) failed(err error) {
+	st := p.st
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if st.sendErr == nil && !st.sendEnd { // the content's fault, and not the server's
 		c.reset(&st.stream, codeOf(err, stack.Cancel))
 		st.fail(err)
@@ -53,7 +60,7 @@ func (p *pump) release() {
 	st.c.mu.Lock()
 	p.over = true
 	needless := p.pulled || st.answered
-	st.c.mu.Unlock()
+	st.c.mu.Unlock() // nothing between can panic
 	if needless && st.req.Version != stack.HTTP2 {
 		_ = st.req.Body.Close(nil)
 	}
@@ -61,6 +68,7 @@ func (p *pump) release() {
 
 func (p *pump) copy() error {
 	s := &p.st.send
+	guard.Point("http2 content")
 	for {
 		if err := s.pushAll(&p.x); err != nil || s.end {
 			return err
@@ -83,14 +91,19 @@ func (p *pump) await() error {
 	var late atomic.Bool
 	t := time.AfterFunc(c.params.Continue, func() {
 		late.Store(true)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		st.wr.wake()
+		st.nudge()
 	})
 	defer t.Stop()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	return c.until(context.Background(), &st.wr, func() bool { return st.goOn || late.Load() || st.sendErr != nil })
+}
+
+// nudge has whoever sends look again.
+func (st *stream) nudge() {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.wr.wake()
 }
 
 var errStopped = errors.New("content is not needed any more")
@@ -99,10 +112,7 @@ var errStopped = errors.New("content is not needed any more")
 // the content.
 func (p *pump) stop() (pulled bool) {
 	p.x.End(errStopped)
-	c := p.st.c
-	c.mu.Lock()
-	p.st.wr.wake()
-	c.mu.Unlock()
+	p.st.nudge()
 	p.done.Wait()
 	return p.pulled
 }

@@ -65,7 +65,7 @@ func (s *Scheduler) flush() (any bool) {
 	s.dirty, s.spare = s.spare[:0], nil
 	s.mu.Unlock()
 	for i, c := range batch {
-		c.flush()
+		c.flushGuarded()
 		batch[i] = nil
 	}
 	s.mu.Lock()
@@ -84,7 +84,7 @@ func (s *Scheduler) add(c *conn) {
 	s.flusher = s.flusher || alone
 	s.mu.Unlock()
 	if alone {
-		go s.flushLate()
+		go s.flushLate() // which calls nothing that is not guarded
 	}
 }
 

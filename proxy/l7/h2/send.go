@@ -124,23 +124,29 @@ func (s *sender) run(ctx context.Context) error {
 
 // pushAll sends the chunk in hand, and waits for the room to do so.
 func (s *sender) pushAll(ctx context.Context) error {
-	c := s.st.c
 	for {
-		c.mu.Lock()
-		all, err := s.push()
-		full := len(c.buf) >= flushAt
-		if !all && err == nil && !full {
-			c.starve(s.st)
-			err = c.until(ctx, &s.st.wr, s.mayPush)
-		}
-		c.mu.Unlock()
+		all, full, err := s.pushSome(ctx)
 		if full {
-			c.flush()
+			s.st.c.flushGuarded()
 		}
 		if all || err != nil {
 			return err
 		}
 	}
+}
+
+// pushSome sends what may be sent of the chunk in hand, and waits until more may. It
+// reports whether that was all, and whether there is so much that it is to be written.
+func (s *sender) pushSome(ctx context.Context) (all, full bool, err error) {
+	c := s.st.c
+	c.mu.Lock()
+	defer c.unlock()
+	all, err = s.push()
+	if full = len(c.buf) >= flushAt; !all && err == nil && !full {
+		c.starve(s.st)
+		err = c.until(ctx, &s.st.wr, s.mayPush)
+	}
+	return all, full, err
 }
 
 // mayPush reports whether push would get on. The caller holds mu.

@@ -9,13 +9,16 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/guard"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // Serve answers the requests that come on c, by prior knowledge, with svc, and
 // closes c before it returns. Requests that HTTP/2 does not allow it resets itself.
-// An error of svc's resets its stream, with the code that is in it.
+// An error of svc's resets its stream, with the code that is in it. So does a panic, with
+// INTERNAL_ERROR, unless the stream can still be answered 500; one in the codec costs the
+// connection, whose other streams are reset, and is told to Params.Guard.
 //
 // When ctx is done it asks the client to open no more streams, and returns when
 // those that there are have ended; a request's own context does not end with ctx.
@@ -27,15 +30,15 @@ func Serve(ctx context.Context, c *stack.Conn, svc stack.Service, p Params) erro
 	s.conn = newConn(c, &p)
 	s.conn.server = s
 	c.CloseClient = s.drain
+	stop := func() bool { return true }
+	s.greeted = func() { // not before: SETTINGS come first
+		stop = context.AfterFunc(ctx, func() { s.conn.guarded(stageTimer, s.drain) })
+		c.HeldBy(s)
+	}
+	defer func() { stop() }()
 	alive := startKeepAlive(s.conn)
 	defer alive.stop()
-	err := s.readPreface()
-	if err == nil {
-		s.conn.greet()
-		defer context.AfterFunc(ctx, s.drain)() // not before: SETTINGS come first
-		c.HeldBy(s)
-		err = s.conn.read()
-	}
+	err := s.conn.receive(stageReader)
 	err = s.finish(err)
 	c.Failed(err)
 	return err
@@ -47,7 +50,8 @@ type server struct {
 	svc  stack.Service
 	date codec.Date
 
-	ended waiter // for Serve, which waits for the last stream
+	greeted func() // called once SETTINGS are on their way
+	ended   waiter // for Serve, which waits for the last stream
 
 	// What follows is guarded by conn.mu.
 
@@ -88,12 +92,18 @@ func (s *server) finish(err error) error {
 	c := s.conn
 	err = s.why(err)
 	c.end(errors.Join(codec.ErrClientGone, err))
-	c.mu.Lock()
-	_ = c.until(context.Background(), &s.ended, func() bool { return s.running == 0 })
-	c.mu.Unlock()
-	c.farewell(err)
+	s.await()
+	_ = c.params.Guard.Do(stageReader, func() { c.farewell(err) })
 	c.close()
 	return err
+}
+
+// await waits for the last stream.
+func (s *server) await() {
+	c := s.conn
+	c.mu.Lock()
+	defer c.unlock()
+	_ = c.until(context.Background(), &s.ended, func() bool { return s.running == 0 })
 }
 
 // why makes of what ended the reader what ended the connection; nil for an end
@@ -101,7 +111,7 @@ func (s *server) finish(err error) error {
 func (s *server) why(err error) error {
 	c := s.conn
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	idle := s.running == 0
 	var ce *connError
 	switch {
@@ -142,18 +152,21 @@ func (s *server) look() {
 func (s *server) drain() {
 	c := s.conn
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if s.drained != serving || c.err != nil {
 		return
 	}
 	s.drained = asked
 	b := appendGoAway(c.room(64), lastStream, stack.NoError, "")
 	c.buf = appendPing(b, goAwayPing, false)
-	time.AfterFunc(max(c.params.DrainTime, time.Millisecond), func() { // a client that does not answer
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		s.goAway()
-	})
+	time.AfterFunc(max(c.params.DrainTime, time.Millisecond), func() { c.guarded(stageTimer, s.unanswered) })
+}
+
+// unanswered is drain's last step with a client that does not answer.
+func (s *server) unanswered() {
+	s.conn.mu.Lock()
+	defer s.conn.unlock()
+	s.goAway()
 }
 
 // goAway names the last stream. The caller holds mu.
@@ -276,6 +289,7 @@ type serverStream struct {
 	x      *stack.Exchange
 	send   sender
 
+	over    bool          // finish has begun
 	started bool          // the connection's reader's own, as what follows
 	began   time.Duration // when its head came
 	expects bool          // 100-continue, and it was not sent
@@ -292,6 +306,7 @@ func (st *serverStream) begin(b *block) {
 		st.endRecv()
 		st.length = 0
 	}
+	st.over = false
 	st.started, st.began, st.expects = false, c.now, b.expects && !b.end
 	r := &st.req
 	r.Version, r.Conn, r.Body, r.Interim = stack.HTTP2, c.nc, st, st.interimFunc
@@ -326,6 +341,7 @@ func (st *serverStream) news(lost error) {
 
 // Run implements codec.Job.
 func (st *serverStream) Run() {
+	defer st.caught()
 	resp, err := st.server.svc(st.x, &st.req)
 	if err == nil {
 		err = st.respond(resp)
@@ -348,7 +364,7 @@ func (st *serverStream) Next(ctx context.Context) ([]byte, error) {
 // Close implements stack.Body.
 func (st *serverStream) Close(error) error {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
+	defer st.c.unlock()
 	st.closeRecv()
 	return nil
 }
@@ -360,7 +376,7 @@ func (st *serverStream) interim(status int, h *stack.Header) {
 	}
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if st.send.st != nil || st.sendErr != nil || h != nil && checkFields(h) != nil {
 		return
 	}
@@ -410,7 +426,7 @@ func (st *serverStream) sendResponse(resp *stack.Response) error {
 func (st *serverStream) sendHead(resp *stack.Response, send sender, bodiless bool) (over bool, err error) {
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	st.send = send
 	if err = c.until(st.x, &st.wr, st.mayAnswer); err == nil {
 		err = st.sendErr
@@ -438,6 +454,7 @@ func (st *serverStream) mayAnswer() bool {
 // writeHead is called with mu held.
 func (st *serverStream) writeHead(resp *stack.Response, end bool) {
 	c := st.c
+	guard.Point("http2 response written")
 	mark := c.beginBlock()
 	c.enc.field(":status", statusText(resp.Status))
 	c.enc.fields(&resp.Header, ofHop)
@@ -475,6 +492,13 @@ func statusText(status int) string {
 
 // finish ends the exchange, for err or well, on whichever side it is not over.
 func (st *serverStream) finish(err error) {
+	st.over = true
+	finished := false
+	defer func() {
+		if !finished {
+			st.unfinished()
+		}
+	}()
 	over := err
 	if over == nil {
 		over = errOver
@@ -485,7 +509,7 @@ func (st *serverStream) finish(err error) {
 	}
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	st.closeRecv()
 	if err == nil {
 		c.resets.earn(1)
@@ -502,4 +526,5 @@ func (st *serverStream) finish(err error) {
 	st.server.running--
 	st.server.recycle(st)
 	st.server.ended.wake()
+	finished = true
 }

@@ -126,7 +126,7 @@ func (st *stream) dropPending() {
 func (st *stream) Next(ctx context.Context) (chunk []byte, err error) {
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	st.release()
 	if err := c.until(ctx, &st.rd, st.atHand); err != nil {
 		return nil, err

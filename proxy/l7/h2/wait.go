@@ -38,13 +38,20 @@ func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
 	if w.news == nil {
 		*w = newWaiter()
 	}
+	locked := false
 	c.mu.Unlock()
+	defer func() {
+		if !locked { // a panic passes: whoever has taken mu gives it back
+			c.mu.Lock()
+		}
+	}()
 	watch := stack.WatchFor(ctx, w)
 	defer watch.Stop()
 	for {
 		<-w.news
 		warm.Callers()
 		c.mu.Lock()
+		locked = true
 		if ready() {
 			if x, ok := ctx.(*stack.Exchange); ok {
 				x.Came(time.Duration(c.sched.came.Load()))
@@ -54,6 +61,7 @@ func (c *conn) until(ctx context.Context, w *waiter, ready func() bool) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		locked = false
 		c.mu.Unlock()
 	}
 }
