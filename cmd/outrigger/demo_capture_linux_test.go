@@ -256,17 +256,17 @@ func (all flows) add(t *testing.T, next map[flow]uint32, packet []byte) {
 	addr := func(at, port int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[at:])), binary.BigEndian.Uint16(tcp[port:]))
 	}
-	f, seq, payload := flow{addr(12, 0), addr(16, 2)}, binary.BigEndian.Uint32(tcp[4:]), tcp[4*(tcp[12]>>4):]
+	f, seq, data := flow{addr(12, 0), addr(16, 2)}, binary.BigEndian.Uint32(tcp[4:]), tcp[4*(tcp[12]>>4):]
 	want, begun := next[f]
 	switch {
 	case tcp[13]&syn != 0:
 		next[f] = seq + 1
 		return
-	case len(payload) == 0, begun && int32(seq-want) < 0:
+	case len(data) == 0, begun && int32(seq-want) < 0:
 		return
 	case !begun || seq != want:
 		t.Errorf("%s → %s: what is before %d was not captured", f.from, f.to, seq)
 	}
-	all[f] = append(all[f], payload...)
-	next[f] = seq + uint32(len(payload))
+	all[f] = append(all[f], data...)
+	next[f] = seq + uint32(len(data))
 }
