@@ -36,16 +36,18 @@ func demoCommand() *cobra.Command {
 		Long: `Run a whole mesh on this machine: a control plane, a client's sidecar, and three
 applications, each behind a sidecar of its own. All are separate processes that
 listen on loopback only. Nothing needs to be installed, and nobody needs to be
-root. The client speaks HTTP/1.1, HTTP/2, gRPC and a protocol that is not HTTP.
+root. The client speaks HTTP/1.1, HTTP/2, gRPC and a protocol that is not HTTP; its
+sidecar and the others speak mutual TLS, by identities that the control plane gives.
 
 Requests run all the time, and none may fail, while an application is made slow,
 a traffic split is turned round, the control plane is killed, and an endpoint is
-taken away. Then one table says what was seen, and whether the counts of the
-client, of the sidecars and of the applications agree. After that the mesh stays
+taken away. Then one table says what was seen, who proved to whom who they are, and
+whether the counts of the client, of the sidecars and of the applications agree. After that the mesh stays
 up to be looked at, until Ctrl-C.
 
 With --once it ends with the table. The exit status is 0 if every request
-succeeded and all counts agree, and otherwise 1.`,
+succeeded, all were in mutual TLS between those who were to speak, and all counts
+agree, and otherwise 1.`,
 		Example: `  outrigger demo
   outrigger demo --once && echo it works`,
 		Args: noArgs,
@@ -103,7 +105,7 @@ type demo struct {
 	out   io.Writer
 	ink   ink
 	began time.Time
-	dir   string // for the mesh file and the logs
+	dir   string // for the mesh file, what identities rest on, and the logs
 	mesh  *demoMesh
 	procs *processes
 	loads demoLoads
@@ -157,10 +159,10 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	books, shared := d.balanced(ctx)
+	seen := d.balanced(ctx)
 	d.amiss = append(d.amiss, d.loads.amiss()...)
-	d.amiss = append(d.amiss, books.amiss()...)
-	d.say("%s", renderTable(d.ink, d.loads.results(), shared, books, d.amiss))
+	d.amiss = append(d.amiss, seen.amiss()...)
+	d.say("%s", renderTable(d.ink, d.loads.results(), seen, d.amiss))
 	return nil
 }
 
@@ -193,7 +195,11 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.rewrite(); err != nil {
 		return err
 	}
-	for _, stage := range [][]program{d.mesh.servers(d.meshFile()), d.mesh.sidecars()} {
+	ids, err := newIdentities(d.dir, d.meshFile())
+	if err != nil {
+		return err
+	}
+	for _, stage := range [][]program{d.mesh.servers(d.meshFile()), d.mesh.sidecars(ids)} {
 		for _, p := range stage {
 			if err := d.procs.start(p); err != nil {
 				return err

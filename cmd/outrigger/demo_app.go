@@ -58,7 +58,7 @@ type app struct {
 	delay                           atomic.Int64 // nanoseconds that a request takes beside appWork
 }
 
-// appAddrs are where an application listens.
+// appAddrs are where an application listens: web is for books too.
 type appAddrs struct{ web, shop, feed, chat, db string }
 
 // appCounts are what an application has executed, by the port at which it was asked.

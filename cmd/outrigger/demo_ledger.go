@@ -56,25 +56,42 @@ type reading struct {
 	apps     [workloads]appCounts
 }
 
-// balanced returns the ledger once it agrees, or as it is after a while: a
-// sidecar's count may come a moment after the answer that it counts. shared is what
-// reading.shared says.
-func (d *demo) balanced(ctx context.Context) (last ledger, shared string) {
+// An account is what a reading amounts to.
+type account struct {
+	books  ledger
+	mutual []mutualRow
+	shared string
+}
+
+func (r reading) account() *account { return &account{r.ledger(), r.mutual(), r.shared()} }
+
+// amiss says what in a should be otherwise.
+func (a *account) amiss() []string {
+	all := a.books.amiss()
+	for _, r := range a.mutual {
+		all = append(all, r.amiss()...)
+	}
+	return all
+}
+
+// balanced returns an account in which nothing is amiss, or what there is after a
+// while: a sidecar's count may come a moment after the answer that it counts.
+func (d *demo) balanced(ctx context.Context) (last *account) {
 	ctx, stop := context.WithTimeout(ctx, demoSettle)
 	defer stop()
 	for {
 		r, err := d.read(ctx)
 		switch {
 		case err == nil:
-			if last, shared = r.ledger(), r.shared(); len(last.amiss()) == 0 {
-				return last, shared
+			if last = r.account(); len(last.amiss()) == 0 {
+				return last
 			}
 		case last == nil && ctx.Err() != nil:
 			d.amiss = append(d.amiss, fmt.Sprintf("the counts could not be read: %v", err))
-			return nil, ""
+			return &account{}
 		}
 		if pause(ctx, demoTick) != nil && last != nil {
-			return last, shared
+			return last
 		}
 	}
 }
@@ -90,7 +107,7 @@ func (d *demo) read(ctx context.Context) (reading, error) {
 		if r.inbound[i], err = scrape(ctx, w.admin); err != nil {
 			return r, err
 		}
-		text, err := fetch(ctx, w.web.app, countsPath)
+		text, err := fetch(ctx, w.web, countsPath)
 		if err != nil {
 			return r, err
 		}
@@ -113,22 +130,22 @@ func scrape(ctx context.Context, admin string) (samples, error) {
 	return s, nil
 }
 
-// A tier is the services that have one door: their loads, by which authorities the
-// client's sidecar counts them, and what the application counts at it.
+// A tier is the services that have one port of an application: their loads, by which
+// authorities the client's sidecar counts them, and what the application counts at it.
 type tier struct {
 	what        string
 	loads       []*load
 	authorities []string
-	door        func(demoWorkload) door
+	addr        func(demoWorkload) string
 	app         func(appCounts) int64
 }
 
 func (l demoLoads) tiers() []tier {
 	return []tier{
-		{http1, []*load{l.web, l.books}, []string{webService, booksOld, booksNew}, func(w demoWorkload) door { return w.web }, func(c appCounts) int64 { return c.Web }},
-		{carried, []*load{l.shop}, []string{shopService}, func(w demoWorkload) door { return w.shop }, func(c appCounts) int64 { return c.Shop }},
-		{http2, []*load{l.feed}, []string{feedService}, func(w demoWorkload) door { return w.feed }, func(c appCounts) int64 { return c.Feed }},
-		{grpcAll, l.chat, []string{chatService}, func(w demoWorkload) door { return w.chat }, func(c appCounts) int64 { return c.Chat }},
+		{http1, []*load{l.web, l.books}, []string{webService, booksOld, booksNew}, func(w demoWorkload) string { return w.web }, func(c appCounts) int64 { return c.Web }},
+		{carried, []*load{l.shop}, []string{shopService}, func(w demoWorkload) string { return w.shop }, func(c appCounts) int64 { return c.Shop }},
+		{http2, []*load{l.feed}, []string{feedService}, func(w demoWorkload) string { return w.feed }, func(c appCounts) int64 { return c.Feed }},
+		{grpcAll, l.chat, []string{chatService}, func(w demoWorkload) string { return w.chat }, func(c appCounts) int64 { return c.Chat }},
 	}
 }
 
@@ -147,7 +164,7 @@ func (r reading) ledger() ledger {
 			one := r.requestsTo(i, t)
 			per[i] = per[i].plus(one)
 			row.inbound, row.app = row.inbound+one.inbound, row.app+one.app
-			good.inbound += r.inbound[i].sum("response_total", "direction", "inbound", "target_addr", t.door(r.mesh.workloads[i]).app, "classification", "success")
+			good.inbound += r.inbound[i].sum("response_total", "direction", "inbound", "target_addr", t.addr(r.mesh.workloads[i]), "classification", "success")
 		}
 		for _, name := range t.authorities {
 			good.outbound += r.outbound.sum("response_total", "direction", "outbound", "authority", name, "classification", "success")
@@ -170,11 +187,11 @@ func (r reading) requests(t tier) ledgerRow {
 }
 
 func (r reading) requestsTo(i int, t tier) ledgerRow {
-	at := t.door(r.mesh.workloads[i])
+	at := t.addr(r.mesh.workloads[i])
 	return ledgerRow{
 		client:   sumOf(t.loads...).by[i],
-		outbound: r.outbound.sum("request_total", "direction", "outbound", "target_addr", at.in),
-		inbound:  r.inbound[i].sum("request_total", "direction", "inbound", "target_addr", at.app),
+		outbound: r.outbound.sum("request_total", "direction", "outbound", "target_addr", at),
+		inbound:  r.inbound[i].sum("request_total", "direction", "inbound", "target_addr", at),
 		app:      int(t.app(r.apps[i])),
 	}
 }
@@ -191,8 +208,8 @@ func (r reading) conns() ledger {
 		one := ledgerRow{
 			what:     fmt.Sprintf("  of workload %d", i+1),
 			client:   c.by[i],
-			outbound: r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.db.in),
-			inbound:  r.inbound[i].sum("tcp_open_total", "direction", "inbound", "peer", "src", "target_addr", w.db.app),
+			outbound: r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.db),
+			inbound:  r.inbound[i].sum("tcp_open_total", "direction", "inbound", "peer", "src", "target_addr", w.db),
 			app:      int(r.apps[i].DB),
 		}
 		sum.inbound, sum.app = sum.inbound+one.inbound, sum.app+one.app
@@ -205,7 +222,7 @@ func (r reading) conns() ledger {
 func (r reading) shared() string {
 	conns := 0
 	for _, w := range r.mesh.workloads {
-		conns += r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.shop.in)
+		conns += r.outbound.sum("tcp_open_total", "direction", "outbound", "peer", "dst", "target_addr", w.shop)
 	}
 	return fmt.Sprintf("shop is sent HTTP/1.1, and its applications take nothing else; the hint h2 on its endpoints has\nthe sidecars carry it in HTTP/2: %s requests on %s connections.",
 		number(sumOf(r.loads.shop).done), number(conns))

@@ -26,39 +26,44 @@ func aReading(t *testing.T, change func(string) string) reading {
 			one.tally.add(i+1, time.Millisecond, nil)
 			one.tally.add(i+1, time.Millisecond, nil)
 		}
-		at := func(name string) door { return door{fmt.Sprintf("%s:%d", name, i), fmt.Sprintf("in-%s:%d", name, i)} }
-		mesh.workloads[i] = demoWorkload{web: at("web"), db: at("db"), shop: at("shop"), feed: at("feed"), chat: at("chat")}
+		at := func(name string) string { return fmt.Sprintf("%s:%d", name, i) }
+		mesh.workloads[i].appAddrs = appAddrs{web: at("web"), db: at("db"), shop: at("shop"), feed: at("feed"), chat: at("chat")}
+		server, client := mutualWith("server_id", workloadName(i+1)), mutualWith("client_id", clientName)
 		w := mesh.workloads[i]
-		fmt.Fprintf(&outbound, `request_total{direction="outbound",authority="%[3]s",target_addr="%[1]s"} 4
-request_total{direction="outbound",authority="%[4]s",target_addr="%[1]s"} 6
+		fmt.Fprintf(&outbound, `request_total{%[6]s,direction="outbound",authority="%[3]s",target_addr="%[1]s"} 4
+request_total{%[6]s,direction="outbound",authority="%[4]s",target_addr="%[1]s"} 6
 response_total{direction="outbound",authority="%[3]s",target_addr="%[1]s",status_code="200",classification="success"} 10
-tcp_open_total{direction="outbound",peer="dst",target_addr="%[2]s"} 10
+tcp_open_total{%[6]s,direction="outbound",peer="dst",target_addr="%[2]s"} 10
 tcp_open_total{direction="outbound",peer="dst",target_addr="%[1]s"} 3
 tcp_open_total{direction="outbound",peer="dst",target_addr="%[5]s"} 2
-`, w.web.in, w.db.in, webService, booksNew, w.shop.in)
-		inbound := fmt.Sprintf(`request_total{direction="inbound",target_addr="%[1]s"} 10
+`, w.web, w.db, webService, booksNew, w.shop, server)
+		inbound := fmt.Sprintf(`request_total{%[3]s,direction="inbound",target_addr="%[1]s"} 10
 request_total{direction="inbound",target_addr="admin"} 99
 response_total{direction="inbound",target_addr="%[1]s",classification="success"} 10
-tcp_open_total{direction="inbound",peer="src",target_addr="%[2]s"} 10
+tcp_open_total{%[3]s,direction="inbound",peer="src",target_addr="%[2]s"} 10
 tcp_open_total{direction="inbound",peer="dst"} 13
-`, w.web.app, w.db.app)
+`, w.web, w.db, client)
 		for _, one := range []struct {
-			name string
-			door
-			n int
+			name, addr string
+			n          int
 		}{{shopService, w.shop, 2}, {feedService, w.feed, 2}, {chatService, w.chat, 8}} {
-			fmt.Fprintf(&outbound, `request_total{direction="outbound",authority="%[1]s",target_addr="%[2]s"} %[3]d
+			fmt.Fprintf(&outbound, `request_total{%[4]s,direction="outbound",authority="%[1]s",target_addr="%[2]s"} %[3]d
 response_total{direction="outbound",authority="%[1]s",target_addr="%[2]s",classification="success"} %[3]d
-`, one.name, one.in, one.n)
-			inbound += fmt.Sprintf(`request_total{direction="inbound",target_addr="%[1]s"} %[2]d
+`, one.name, one.addr, one.n, server)
+			inbound += fmt.Sprintf(`request_total{%[3]s,direction="inbound",target_addr="%[1]s"} %[2]d
 response_total{direction="inbound",target_addr="%[1]s",classification="success"} %[2]d
-`, one.app, one.n)
+`, one.addr, one.n, client)
 		}
 		r.inbound[i] = samplesOf(t, change(inbound))
 		r.apps[i] = appCounts{10, 2, 2, 8, 10}
 	}
 	r.outbound = samplesOf(t, change(outbound.String()))
 	return r
+}
+
+// mutualWith are the labels of mutual TLS with name.
+func mutualWith(label, name string) string {
+	return fmt.Sprintf(`tls="true",%s="%s"`, label, idOf(name))
 }
 
 func samplesOf(t *testing.T, text string) samples {
@@ -87,15 +92,15 @@ func TestLedgerDisagrees(t *testing.T) {
 		return func(s string) string { return strings.Replace(s, from, to, 1) }
 	}
 	for name, r := range map[string]reading{
-		"outbound requests":    aReading(t, replaced(`target_addr="in-web:0"} 6`, `target_addr="in-web:0"} 5`)),
+		"outbound requests":    aReading(t, replaced(`target_addr="web:0"} 6`, `target_addr="web:0"} 5`)),
 		"outbound failures":    aReading(t, replaced(`classification="success"} 10`, `classification="failure"} 10`)),
 		"outbound connections": aReading(t, replaced(`:3306"} 30`, `:3306"} 29`)),
-		"connections out":      aReading(t, replaced(`target_addr="in-db:1"} 10`, `target_addr="in-db:1"} 11`)),
-		"inbound requests":     aReading(t, replaced(`target_addr="web:2"} 10`, `target_addr="web:2"} 9`)),
-		"inbound connections":  aReading(t, replaced(`target_addr="db:2"} 10`, `target_addr="db:2"} 9`)),
-		"outbound carried":     aReading(t, replaced(`svc.cluster.local",target_addr="in-shop:0"} 2`, `svc.cluster.local",target_addr="in-shop:0"} 3`)),
-		"inbound HTTP/2":       aReading(t, replaced(`target_addr="feed:0"} 2`, `target_addr="feed:0"} 1`)),
-		"inbound gRPC":         aReading(t, replaced(`target_addr="chat:0",classification="success"} 8`, `target_addr="chat:0",classification="failure"} 8`)),
+		"connections out":      aReading(t, replaced(`peer="dst",target_addr="db:1"} 10`, `peer="dst",target_addr="db:1"} 11`)),
+		"inbound requests":     aReading(t, replaced(`"inbound",target_addr="web:2"} 10`, `"inbound",target_addr="web:2"} 9`)),
+		"inbound connections":  aReading(t, replaced(`peer="src",target_addr="db:2"} 10`, `peer="src",target_addr="db:2"} 9`)),
+		"outbound carried":     aReading(t, replaced(`svc.cluster.local",target_addr="shop:0"} 2`, `svc.cluster.local",target_addr="shop:0"} 3`)),
+		"inbound HTTP/2":       aReading(t, replaced(`"inbound",target_addr="feed:0"} 2`, `"inbound",target_addr="feed:0"} 1`)),
+		"inbound gRPC":         aReading(t, replaced(`"inbound",target_addr="chat:0",classification="success"} 8`, `"inbound",target_addr="chat:0",classification="failure"} 8`)),
 		"gRPC calls":           func() reading { r := aReading(t, same); r.apps[1].Chat++; return r }(),
 		"an application":       func() reading { r := aReading(t, same); r.apps[1].Web--; return r }(),
 		"its connections":      func() reading { r := aReading(t, same); r.apps[1].DB++; return r }(),

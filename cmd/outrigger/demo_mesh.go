@@ -43,13 +43,10 @@ type demoMesh struct {
 
 // A demoWorkload is one application and its sidecar.
 type demoWorkload struct {
-	web, db, shop, feed, chat door // web is that of books too
-	admin                     string
+	appAddrs
+	in    string // where its sidecar takes, in mutual TLS, what is meant for any of these
+	admin string
 }
-
-// A door is where an application listens, and where its sidecar takes what is meant
-// for it.
-type door struct{ app, in string }
 
 // controlName is the control plane's process.
 const controlName = "control"
@@ -74,38 +71,36 @@ func (m *demoMesh) servers(file string) []program {
 			name: fmt.Sprintf("application-%d", i+1),
 			args: []string{
 				"demo-app", "--number", fmt.Sprint(i + 1),
-				"--web", w.web.app, "--shop", w.shop.app, "--feed", w.feed.app, "--chat", w.chat.app, "--db", w.db.app,
+				"--web", w.web, "--shop", w.shop, "--feed", w.feed, "--chat", w.chat, "--db", w.db,
 			},
-			ready: probe{addr: w.web.app, path: countsPath},
+			ready: probe{addr: w.web, path: countsPath},
 		})
 	}
 	return all
 }
 
 // sidecars are the processes that stand between the client and the applications.
-func (m *demoMesh) sidecars() []program {
-	all := []program{m.sidecar("client", m.admin,
+func (m *demoMesh) sidecars(ids identities) []program {
+	all := []program{m.sidecar(ids, clientName, m.admin,
 		"LINKERD2_PROXY_INBOUND_LISTEN_ADDR=127.0.0.1:0", // nobody calls the client
 		fmt.Sprintf("OUTRIGGER_OUTBOUND_NAMED=%s=%s:80,%s=%s:80,%s=%s:3306,%s=%s:80,%s=%s:80,%s=%s:80",
 			m.web, webService, m.books, booksService, m.db, dbService, m.shop, shopService, m.feed, feedService, m.chat, chatService),
 	)}
 	for i, w := range m.workloads {
-		all = append(all, m.sidecar(fmt.Sprintf("workload-%d", i+1), w.admin,
+		all = append(all, m.sidecar(ids, workloadName(i+1), w.admin,
 			"LINKERD2_PROXY_OUTBOUND_LISTEN_ADDR=127.0.0.1:0", // the applications call nobody
-			fmt.Sprintf("OUTRIGGER_INBOUND_NAMED=%s=%s,%s=%s,%s=%s,%s=%s,%s=%s", w.web.in, w.web.app, w.db.in, w.db.app,
-				w.shop.in, w.shop.app, w.feed.in, w.feed.app, w.chat.in, w.chat.app),
-			"LINKERD2_PROXY_INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION="+portOf(w.db.app),
+			"LINKERD2_PROXY_INBOUND_LISTEN_ADDR="+w.in,
+			"LINKERD2_PROXY_INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION="+portOf(w.db),
 		))
 	}
 	return all
 }
 
-func (m *demoMesh) sidecar(name, admin string, env ...string) program {
+func (m *demoMesh) sidecar(ids identities, name, admin string, env ...string) program {
 	return program{
 		name: "sidecar-" + name,
 		args: []string{"proxy"},
-		env: append(env,
-			"OUTRIGGER_UNMESHED=true",                         // until identity is built
+		env: append(append(env, ids.env(name, m.control)...),
 			"OUTRIGGER_LAME_DUCK=0", "OUTRIGGER_DRAIN_IDLE=0", // nobody comes any more when this ends
 			"LINKERD2_PROXY_LOG=warn,outrigger=info",
 			"LINKERD2_PROXY_ADMIN_LISTEN_ADDR="+admin,
@@ -124,8 +119,8 @@ func (m *demoMesh) sidecar(name, admin string, env ...string) program {
 // yaml is the mesh file.
 func (m *demoMesh) yaml() string {
 	var b strings.Builder
-	b.WriteString("# The mesh of outrigger demo. What is changed here is applied at once.\nservices:\n")
-	web := func(w demoWorkload) door { return w.web }
+	b.WriteString("# The mesh of outrigger demo. What is changed here is applied at once.\n" + identitySection + "services:\n")
+	web := func(w demoWorkload) string { return w.web }
 	m.service(&b, webService, 80, "", web, 1, 2, 3)
 	m.service(&b, booksOld, 80, "", web, oldWorkload)
 	m.service(&b, booksNew, 80, "", web, newWorkload)
@@ -136,15 +131,15 @@ func (m *demoMesh) yaml() string {
     - {authority: "%[2]s:80", weight: %[3]d}
     - {authority: "%[4]s:80", weight: %[5]d}
 `, booksService, booksOld, m.oldWeight, booksNew, m.newWeight)
-	m.service(&b, shopService, 80, "h2", func(w demoWorkload) door { return w.shop }, 1, 2, 3)
-	m.service(&b, feedService, 80, "h2", func(w demoWorkload) door { return w.feed }, 1, 2, 3)
-	m.service(&b, chatService, 80, "h2", func(w demoWorkload) door { return w.chat }, 1, 2, 3)
-	m.service(&b, dbService, 3306, "opaque", func(w demoWorkload) door { return w.db }, 1, 2, 3)
+	m.service(&b, shopService, 80, "h2", func(w demoWorkload) string { return w.shop }, 1, 2, 3)
+	m.service(&b, feedService, 80, "h2", func(w demoWorkload) string { return w.feed }, 1, 2, 3)
+	m.service(&b, chatService, 80, "h2", func(w demoWorkload) string { return w.chat }, 1, 2, 3)
+	m.service(&b, dbService, 3306, "opaque", func(w demoWorkload) string { return w.db }, 1, 2, 3)
 	return b.String()
 }
 
 // service writes one service, whose endpoints have a hint unless it is empty.
-func (m *demoMesh) service(b *strings.Builder, name string, port int, hint string, at func(demoWorkload) door, of ...int) {
+func (m *demoMesh) service(b *strings.Builder, name string, port int, hint string, at func(demoWorkload) string, of ...int) {
 	fmt.Fprintf(b, "- name: %s\n  port: %d\n", name, port)
 	if hint == "opaque" {
 		b.WriteString("  opaque: true # not HTTP\n")
@@ -154,7 +149,8 @@ func (m *demoMesh) service(b *strings.Builder, name string, port int, hint strin
 		if n == m.away && len(of) > 1 { // a version of books has nobody else
 			continue
 		}
-		fmt.Fprintf(b, "  - address: %s\n    labels: {pod: workload-%d}\n", at(m.workloads[n-1]).in, n)
+		w, name := m.workloads[n-1], workloadName(n)
+		fmt.Fprintf(b, "  - address: %s\n    inboundPort: %s\n    identity: %s\n    labels: {pod: %s}\n", at(w), portOf(w.in), idOf(name), name)
 		if hint == "h2" {
 			b.WriteString("    protocol: h2 # its sidecar takes HTTP/2, in which HTTP/1 is carried too\n")
 		}

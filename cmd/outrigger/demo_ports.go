@@ -92,11 +92,14 @@ func pickMesh(ctx context.Context) (*demoMesh, error) {
 	for i := range m.workloads {
 		n := i + 1
 		m.workloads[i] = demoWorkload{
-			web:   door{p.pick(ctx, 8080+n), p.pick(ctx, 14140+n)},
-			db:    door{p.pick(ctx, 9080+n), p.pick(ctx, 14240+n)},
-			shop:  door{p.pick(ctx, 8180+n), p.pick(ctx, 14340+n)},
-			feed:  door{p.pick(ctx, 8280+n), p.pick(ctx, 14440+n)},
-			chat:  door{p.pick(ctx, 8380+n), p.pick(ctx, 14540+n)},
+			appAddrs: appAddrs{
+				web:  p.pick(ctx, 8080+n),
+				shop: p.pick(ctx, 8180+n),
+				feed: p.pick(ctx, 8280+n),
+				chat: p.pick(ctx, 8380+n),
+				db:   p.pick(ctx, 9080+n),
+			},
+			in:    p.pick(ctx, 14140+n),
 			admin: p.pick(ctx, 14190+n),
 		}
 	}

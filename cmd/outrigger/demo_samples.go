@@ -101,6 +101,16 @@ func (s samples) sum(name string, labels ...string) int {
 	return int(sum)
 }
 
+// collect notes which values a label has in the samples that sum would add up; "" is
+// that of a sample without the label.
+func (s samples) collect(into map[string]bool, label, name string, labels ...string) {
+	for _, one := range s {
+		if one.name == name && one.has(labels) {
+			into[one.labels[label]] = true
+		}
+	}
+}
+
 func (s sample) has(labels []string) bool {
 	for i := 0; i+1 < len(labels); i += 2 {
 		if s.labels[labels[i]] != labels[i+1] {

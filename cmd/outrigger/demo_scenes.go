@@ -172,7 +172,7 @@ func (d *demo) least(ctx context.Context) error {
 // slow has application 3 take that much longer.
 func (d *demo) slow(by time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := ask(ctx, http.MethodPost, d.mesh.workloads[2].web.app, delayPath+"?d="+by.String())
+		_, err := ask(ctx, http.MethodPost, d.mesh.workloads[2].web, delayPath+"?d="+by.String())
 		return err
 	}
 }

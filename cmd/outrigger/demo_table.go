@@ -57,7 +57,7 @@ func sceneRow(ink ink, at time.Duration, text string, since, latest view) string
 }
 
 // renderTable is all that was seen.
-func renderTable(ink ink, results []result, shared string, books ledger, amiss []string) string {
+func renderTable(ink ink, results []result, seen *account, amiss []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%95s\n", "answered by workload")
 	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-20s %-7s %10s %7s %8s %9s %10s %7s %4s %4s",
@@ -65,17 +65,17 @@ func renderTable(ink ink, results []result, shared string, books ledger, amiss [
 	for _, r := range results {
 		fmt.Fprintln(&b, r.row(ink))
 	}
-	if shared != "" {
-		fmt.Fprintf(&b, "\n%s\n", shared)
+	if seen.shared != "" {
+		fmt.Fprintf(&b, "\n%s\n", seen.shared)
 	}
-	fmt.Fprintln(&b)
+	fmt.Fprintf(&b, "\n%s\n", renderMutual(ink, seen.mutual))
 	fmt.Fprintln(&b, ink.bold(fmt.Sprintf("%-29s %9s %17s %17s %13s", "counted by", "client", "outbound sidecar", "inbound sidecars", "applications")))
-	for _, r := range books {
+	for _, r := range seen.books {
 		fmt.Fprintln(&b, r.row(ink))
 	}
 	fmt.Fprintln(&b)
 	if len(amiss) == 0 {
-		b.WriteString(ink.good("Every request succeeded, and all counts agree."))
+		b.WriteString(ink.good("Every request succeeded, each in mutual TLS, and all counts agree."))
 		return b.String()
 	}
 	b.WriteString(ink.bad("Not all was as it should be:"))

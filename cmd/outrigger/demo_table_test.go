@@ -21,6 +21,11 @@ func TestTable(t *testing.T) {
 		{"  of workload 1", 502000, 502000, 502000, 502000},
 		{http1 + " successes", 1254566, 1254566, 1254566, uncounted},
 	}
+	servers := []string{"workload-1", "workload-2", "workload-3"}
+	seen := &account{books, []mutualRow{
+		{ledgerRow{http1 + " requests", 1254567, 1254567, 1254567, uncounted}, []string{clientName}, servers},
+		{ledgerRow{carried + " requests", 1254567, 1254567, 1254000, uncounted}, []string{"nobody", clientName}, servers},
+	}, "a line"}
 	const want = `
                                                                            answered by workload
 protocol             service   requests  failed  success       p50        p99       1    2    3
@@ -30,18 +35,24 @@ opaque TCP           db               0       0    0.00%    0.0 ms     0.0 ms   
 
 a line
 
+in mutual TLS                 client → servers                           outbound   inbound
+HTTP/1.1 requests             client → workload-1 workload-2 workload-3 1,254,567 1,254,567  all
+HTTP/1.1 over HTTP/2 requests nobody client → workload-1 workload-2 workload-3 1,254,567 1,254,000  NOT ALL
+client stands for client.demo.serviceaccount.identity.linkerd.cluster.local, and so on.
+
 counted by                       client  outbound sidecar  inbound sidecars  applications
 HTTP/1.1 requests             1,254,567         1,254,567         1,254,566     1,254,567  DISAGREE
   of workload 1                 502,000           502,000           502,000       502,000  agree
 HTTP/1.1 successes            1,254,566         1,254,566         1,254,566             –  agree
 
 Not all was as it should be:
-- HTTP/1.1 requests disagree: client 1,254,567, outbound sidecar 1,254,567, inbound sidecars 1,254,566, applications 1,254,567`
-	got := renderTable(ink{}, someResults(), "a line", books, books.amiss())
+- HTTP/1.1 requests disagree: client 1,254,567, outbound sidecar 1,254,567, inbound sidecars 1,254,566, applications 1,254,567
+- of 1,254,567 HTTP/1.1 over HTTP/2 requests, mutual TLS as expected had 1,254,567 by the outbound sidecar, and 1,254,000 by the inbound sidecars; seen was nobody client → workload-1 workload-2 workload-3`
+	got := renderTable(ink{}, someResults(), seen, seen.amiss())
 	if got != want {
 		t.Errorf("got%s\nwant%s", got, want)
 	}
-	if !strings.HasSuffix(renderTable(ink{}, nil, "", nil, nil), "\nEvery request succeeded, and all counts agree.") {
+	if !strings.HasSuffix(renderTable(ink{}, nil, &account{}, nil), "\nEvery request succeeded, each in mutual TLS, and all counts agree.") {
 		t.Error("nothing is amiss, and it does not say so")
 	}
 }
@@ -49,8 +60,9 @@ Not all was as it should be:
 // TestColor sees that color adds nothing but itself.
 func TestColor(t *testing.T) {
 	books := ledger{{"requests", 1, 1, 2, 1}}
-	plain := renderTable(ink{}, someResults(), "", books, books.amiss())
-	colored := renderTable(ink{true}, someResults(), "", books, books.amiss())
+	seen := &account{books: books}
+	plain := renderTable(ink{}, someResults(), seen, seen.amiss())
+	colored := renderTable(ink{true}, someResults(), seen, seen.amiss())
 	if !strings.Contains(colored, "\x1b[1;31mDISAGREE\x1b[0m") {
 		t.Errorf("no alarm in %q", colored)
 	}
@@ -99,10 +111,7 @@ func TestTexts(t *testing.T) {
 	}
 	addrs := []string{m.control, m.admin, m.web, m.books, m.shop, m.feed, m.chat, m.db}
 	for _, w := range m.workloads {
-		addrs = append(addrs, w.admin)
-		for _, d := range []door{w.web, w.shop, w.feed, w.chat, w.db} {
-			addrs = append(addrs, d.app, d.in)
-		}
+		addrs = append(addrs, w.admin, w.in, w.web, w.shop, w.feed, w.chat, w.db)
 	}
 	for _, a := range addrs {
 		if !strings.Contains(text, portOf(a)) {

@@ -68,7 +68,12 @@ func TestDemoOnce(t *testing.T) {
 		`(?m)^HTTP/1\.1 requests( +[\d,]+,\d{3}){4} +agree$`,
 		`(?m)^opaque TCP connections( +[\d,]+,\d{3}){4} +agree$`,
 		`takes 1 out of all but books +[\d,]+ +0 +0% `,
-		`Every request succeeded, and all counts agree\.\n$`,
+		`(?m)^HTTP/1\.1 requests +client → workload-1 workload-2 workload-3( +[\d,]+,\d{3}){2}  all$`,
+		`(?m)^HTTP/1\.1 over HTTP/2 requests +client → workload-1 workload-2 workload-3( +[\d,]+,\d{3}){2}  all$`,
+		`(?m)^HTTP/2 requests +client → workload-1 workload-2 workload-3( +[\d,]+,\d{3}){2}  all$`,
+		`(?m)^gRPC requests +client → workload-1 workload-2 workload-3( +[\d,]+,\d{3}){2}  all$`,
+		`(?m)^opaque TCP connections +client → workload-1 workload-2 workload-3( +[\d,]+,\d{3}){2}  all$`,
+		`Every request succeeded, each in mutual TLS, and all counts agree\.\n$`,
 	} {
 		if !regexp.MustCompile(want).Match(text) {
 			t.Errorf("it wrote nothing that matches %s", want)
@@ -171,6 +176,9 @@ func TestMeshYAML(t *testing.T) {
 	}
 	if n := endpoints(); n != 17 {
 		t.Errorf("%d endpoints, want 17", n)
+	}
+	if n := strings.Count(m.yaml(), "inboundPort: "); n != 17 || strings.Count(m.yaml(), idSuffix) != n {
+		t.Errorf("%d endpoints in mutual TLS, want all", n)
 	}
 	if n := strings.Count(m.yaml(), "protocol: h2"); n != 9 {
 		t.Errorf("%d endpoints whose sidecars take HTTP/2, want those of shop, feed and chat", n)

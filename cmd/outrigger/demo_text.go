@@ -11,14 +11,15 @@ func (m *demoMesh) picture() string {
 	at := func(addr string) string { return fmt.Sprintf("%-6s", ":"+portOf(addr)) }
 	lines := []string{
 		"",
-		"  client ──→ its sidecar ──┬──→ sidecar 1 " + at(w[0].web.in) + " ──→ application 1 " + at(w[0].web.app) + "   control plane " + at(m.control),
-		"             web   " + at(m.web) + "  ├──→ sidecar 2 " + at(w[1].web.in) + " ──→ application 2 " + at(w[1].web.app) + "   admin page    " + at(m.admin),
-		"             books " + at(m.books) + "  └──→ sidecar 3 " + at(w[2].web.in) + " ──→ application 3 " + at(w[2].web.app),
-		m.doors("shop", m.shop, func(w demoWorkload) door { return w.shop }, "HTTP/1.1"),
-		m.doors("feed", m.feed, func(w demoWorkload) door { return w.feed }, "HTTP/2"),
-		m.doors("chat", m.chat, func(w demoWorkload) door { return w.chat }, "gRPC"),
-		m.doors("db", m.db, func(w demoWorkload) door { return w.db }, "not HTTP"),
+		"  client ──→ its sidecar ──┬──→ sidecar 1 " + at(w[0].in) + " ──→ application 1 " + at(w[0].web) + "   control plane " + at(m.control),
+		"             web   " + at(m.web) + "  ├──→ sidecar 2 " + at(w[1].in) + " ──→ application 2 " + at(w[1].web) + "   admin page    " + at(m.admin),
+		"             books " + at(m.books) + "  └──→ sidecar 3 " + at(w[2].in) + " ──→ application 3 " + at(w[2].web),
+		m.doors("shop", m.shop, func(w demoWorkload) string { return w.shop }, "HTTP/1.1"),
+		m.doors("feed", m.feed, func(w demoWorkload) string { return w.feed }, "HTTP/2"),
+		m.doors("chat", m.chat, func(w demoWorkload) string { return w.chat }, "gRPC"),
+		m.doors("db", m.db, func(w demoWorkload) string { return w.db }, "not HTTP"),
 		"",
+		"Sidecars speak mutual TLS to each other; each has one port for all that its application serves.",
 		fmt.Sprintf("An application takes %s for a request.", appWork),
 		"",
 	}
@@ -48,9 +49,8 @@ func (m *demoMesh) movedText() string {
 }
 
 // doors is the line of a service that has ports of its own.
-func (m *demoMesh) doors(name, addr string, of func(demoWorkload) door, speaks string) string {
-	return fmt.Sprintf("             %-5s :%-5s       %s     %s   %s", name, portOf(addr),
-		m.ports(func(w demoWorkload) string { return of(w).in }), m.ports(func(w demoWorkload) string { return of(w).app }), speaks)
+func (m *demoMesh) doors(name, addr string, of func(demoWorkload) string, speaks string) string {
+	return fmt.Sprintf("             %-5s :%-5s                                 %s   %s", name, portOf(addr), m.ports(of), speaks)
 }
 
 // ports lists one port of each workload.
@@ -67,7 +67,7 @@ func (m *demoMesh) invitation(file string) string {
 	var b strings.Builder
 	b.WriteString("\nThe mesh stays up until Ctrl-C. In another terminal:\n\n")
 	host, port := hostOf(m.db), portOf(m.db)
-	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].web.app, delayPath)
+	delay := fmt.Sprintf("curl -X POST '%s%s?d=", m.workloads[2].web, delayPath)
 	for _, line := range []struct{ command, meaning string }{
 		{"curl " + m.web, "web: one of its applications answers"},
 		{"curl " + m.books, "books: its two versions answer by weight"},
@@ -75,12 +75,13 @@ func (m *demoMesh) invitation(file string) string {
 		{"curl --http2-prior-knowledge " + m.feed, "feed: HTTP/2"},
 		{"printf hi | nc -N " + host + " " + port, "db: what you send comes back"},
 		{"curl " + m.admin + "/metrics", "what the client's sidecar counts"},
+		{"curl -s " + m.admin + "/metrics | grep server_id", "whom it has proved to be: tls=\"true\""},
 		{"", "the other sidecars: " + m.ports(func(w demoWorkload) string { return w.admin })},
 		{delay + "300ms'", "application 3 is slow …"},
 		{delay + "0s'", "… and fast again"},
 	} {
 		fmt.Fprintf(&b, "  %-52s%s\n", line.command, line.meaning)
 	}
-	fmt.Fprintf(&b, "\nThe mesh file may be changed, and is applied at once: turn the split's weights, or\ntake an endpoint out. The logs of all processes are beside it.\n\n  %s\n", file)
+	fmt.Fprintf(&b, "\nThe mesh file may be changed, and is applied at once: turn the split's weights, or\ntake an endpoint out. Tokens, trust anchor and the logs are beside it.\n\n  %s\n", file)
 	return strings.TrimSuffix(b.String(), "\n")
 }
