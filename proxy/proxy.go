@@ -34,7 +34,7 @@ type Proxy struct {
 	Profiles Watcher
 	Metrics  *telemetry.Metrics
 	Identity *tls.Store // nil if it has none, on purpose
-	Tee      *tee.Tee // on which what keeps or shows contents is hung
+	Tee      *tee.Tee   // on which what keeps or shows contents is hung
 
 	// Destination and Policy are the control plane's services, to say why they
 	// do not answer; either may be nil.

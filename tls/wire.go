@@ -42,7 +42,7 @@ type wire struct {
 	holding bool
 	out     *[maxHeld]byte // nil if nothing is held
 	r, n    int            // out[r:n] is held
-	err     error // the first to write, since when the peer has lost the thread
+	err     error          // the first to write, since when the peer has lost the thread
 }
 
 // errNotYet is what crypto/tls is told while it shall not wait. It goes on where
