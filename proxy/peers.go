@@ -122,6 +122,7 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		Backoff:     pauses(d.Connect.Backoff),
 		Workers:     &p.scheduler.Workers,
 		Reasons:     d == &c.Outbound && !c.QuietErrors,
+		Bulk:        bulk(p.memory),
 	}
 }
 

@@ -46,11 +46,17 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := p.guard(in.inFlight, out.inFlight); err != nil {
+		s.close()
+		return err
+	}
 	adminDone, err := p.admin(life, o, stop)
 	if err != nil {
 		s.close()
 		return err
 	}
+	var watching sync.WaitGroup
+	watching.Go(func() { p.overload.watch(life) })
 	p.Log.Info("ready", "inbound", addrs(s.inbound), "outbound", addrs(s.outbound), "admin", c.Admin.Listen,
 		"destination", c.Control.Destination.Addr, "policy", c.Control.Policy.Addr, "unmeshed", c.Unmeshed)
 	if o.Ready != nil {
@@ -60,12 +66,14 @@ func Run(ctx context.Context, c Config, o Options) error {
 	in.close()
 	out.close() // before the control plane's clients end, which whoever watches by them would take for its word
 	end()
+	watching.Wait()
 	return errors.Join(err, <-adminDone)
 }
 
 // open makes a Proxy whose control clients live as long as ctx.
 func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger")}
+	p.memory = findMemory(p.Log)
 	p.Metrics = telemetry.New(telemetry.Options{RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	var err error
 	if p.Destination, err = p.dialControl(ctx, "destination", c.Control.Destination); err != nil {
@@ -144,7 +152,8 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 	})
 	limits := admin.Limits{
 		HeadRead: a.HeadTime, Read: a.ReadTime, Write: a.WriteTime, Idle: a.IdleTimeout,
-		Grace: a.Grace, HeadBytes: a.HeadBytes, Conns: a.MaxConns,
+		Grace: a.Grace, HeadBytes: a.HeadBytes,
+		Conns: min(a.MaxConns, max(p.overload.descriptors.Kept()/2, 1)), // of what is kept: the control plane and DNS have the rest
 	}
 	done := make(chan error, 1)
 	go func() { done <- admin.Serve(ctx, l, h, limits, p.Log) }()
@@ -248,6 +257,7 @@ func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listeni
 				Log:      s.Log,
 				Panicked: func() { s.Metrics.Panic("connection") },
 				Cut:      cut,
+				Gate:     s.overload.gate,
 			})
 			if err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("listener %s: %w", l.Addr(), err))

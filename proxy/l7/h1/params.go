@@ -21,6 +21,9 @@ type Params struct {
 	// connection's last. Idle connections are left alone.
 	Leaving func() bool
 
+	// Bulk is the size of the buffers that long contents have; zero means codec.Bulk.
+	Bulk int
+
 	// Workers, if it is not nil, run the requests of connections that idle for most
 	// of the time.
 	Workers *codec.Workers
