@@ -72,6 +72,12 @@ type sidecar struct {
 
 func start(t *testing.T, backend, proto string) *sidecar {
 	t.Helper()
+	return startAs(t, exe, backend, proto)
+}
+
+// startAs is start for another file than the program, which in turn runs that.
+func startAs(t *testing.T, bin, backend, proto string) *sidecar {
+	t.Helper()
 	addrs := free(t, 4)
 	dir := t.TempDir()
 	s := &sidecar{listen: addrs[0], admin: addrs[2], inbound: addrs[3], log: filepath.Join(dir, "log")}
@@ -81,7 +87,7 @@ func start(t *testing.T, backend, proto string) *sidecar {
 	}
 	defer log.Close()
 	s.cmd = exec.Command("bench/outrigger.sh", addrs[0], backend, proto, addrs[1], addrs[2], addrs[3])
-	s.cmd.Env = append(os.Environ(), "OUTRIGGER_BIN="+exe, "BENCH_RUN="+dir)
+	s.cmd.Env = append(os.Environ(), "OUTRIGGER_BIN="+bin, "BENCH_RUN="+dir)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the control plane is stopped with it
 	if err := s.cmd.Start(); err != nil {

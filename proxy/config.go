@@ -42,6 +42,7 @@ type Config struct {
 	Drain    Drain
 	Tee      Tee
 	Workers  Workers
+	Overload Overload
 	StateDir string // where snapshots and cached responses are kept; "" for nowhere
 }
 
@@ -253,6 +254,23 @@ type Log struct {
 	Filter string // directives, as linkerd=info
 	JSON   bool
 	Access string // "apache", "json" or "" for none
+}
+
+// Overload is what is done before the process runs out of descriptors or memory
+// (docs/pressure.md). All of it that is for memory holds only if there is a limit.
+type Overload struct {
+	Patience time.Duration // for a connection to wait for another to end, while descriptors are few
+	Age      time.Duration // of a connection, before it is asked to leave for others
+
+	HeapShare    int           // of the limit, in per cent, that the collector keeps to, unless GOMEMLIMIT is set
+	ShedAt       int           // per cent of the limit at which requests are shed
+	RefuseAt     int           // per cent of the limit at which connections are refused
+	EvictShare   int           // of connections, in thousandths, that are then asked to leave at each look
+	Interval     time.Duration // between two looks at what is used
+	Free         time.Duration // between two collections for want of memory
+	RequestBytes int           // that a request is thought to need, until the next look
+	ConnBytes    int           // that a connection is thought to need, until the next look
+	ConnShare    int           // bytes of the limit that each connection of a client has; so many are admitted
 }
 
 // Drain is how the proxy ends.

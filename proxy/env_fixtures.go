@@ -11,6 +11,7 @@ func (t *envTable) fixtures(c *Config) {
 	}{{"Inbound.", &c.Inbound}, {"Outbound.", &c.Outbound}} {
 		t.count(&d.MaxConns, d.name+"MaxConns", "100000", "connections", "at once")
 	}
+	t.overload(&c.Overload)
 	t.duration(&c.Outbound.DiscoverTimeout, "Outbound.DiscoverTimeout", "3s", "to hear of a destination for the first time; then 503")
 	t.duration(&c.Balance.DefaultRTT, "Balance.DefaultRTT", "30ms", "the latency of an endpoint that has not answered yet, unless a policy says otherwise")
 	t.duration(&c.Balance.Decay, "Balance.Decay", "10s", "in which a measured latency fades, unless a policy says otherwise")
@@ -41,4 +42,19 @@ func (t *envTable) fixtures(c *Config) {
 	t.duration(&c.Control.FailFast, "Control.FailFast", "30s", "for a call to the control plane to wait until it can be reached")
 	t.count(&c.Control.MaxPattern, "Control.MaxPattern", "4096", "bytes", "of a regular expression in a route")
 	t.count(&c.Control.MaxParts, "Control.MaxParts", "100000", "parts", "of one profile or policy: routes, rules, matches and so on")
+}
+
+// overload adds what docs/pressure.md explains.
+func (t *envTable) overload(o *Overload) {
+	t.duration(&o.Patience, "Overload.Patience", "1s", "while descriptors are few, for a connection to wait for another to end; then it is refused")
+	t.duration(&o.Age, "Overload.Age", "5s", "of a connection, before it is asked to leave to make room")
+	t.count(&o.HeapShare, "Overload.HeapShare", "80", "per cent", "of the limit on memory that the heap may have, less what others than the heap have; unless GOMEMLIMIT is set")
+	t.count(&o.ShedAt, "Overload.ShedAt", "90", "per cent", "of that limit in use: requests are shed, until it is 5 less")
+	t.count(&o.RefuseAt, "Overload.RefuseAt", "95", "per cent", "of that limit in use: connections are refused too, until it is 5 less")
+	t.count(&o.EvictShare, "Overload.EvictShare", "125", "thousandths", "of all connections that are then asked to leave, at each look at what is used")
+	t.duration(&o.Interval, "Overload.Interval", "100ms", "between two looks at what memory is used, if there is a limit")
+	t.duration(&o.Free, "Overload.Free", "1s", "between two collections that give memory back, while it is short")
+	t.count(&o.RequestBytes, "Overload.RequestBytes", "65536", "bytes", "that each further request is thought to take, until the next look")
+	t.count(&o.ConnBytes, "Overload.ConnBytes", "32768", "bytes", "that each further connection is thought to take, until the next look")
+	t.count(&o.ConnShare, "Overload.ConnShare", "24576", "bytes", "of the limit on memory for each connection of a client: so many are admitted")
 }

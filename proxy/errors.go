@@ -48,6 +48,8 @@ type answered struct {
 // answers says which response stands for which error. The first that matches
 // wins, so that a cause stands above what it causes.
 var answers = []answered{
+	{stack.ErrExhausted, 503, stack.GRPCUnavailable, true, "loadshed"}, // above what it may lead to: no server is to blame
+	{l7.ErrMemory, 503, stack.GRPCUnavailable, true, "loadshed"},
 	{balance.ErrUnknown, 503, stack.GRPCUnavailable, true, "unexpected"}, // above what it goes with
 	{balance.ErrFailFast, 504, stack.GRPCDeadlineExceeded, true, "failfast"},
 	{balance.ErrUnavailable, 503, stack.GRPCUnavailable, true, "failfast"},
@@ -187,7 +189,30 @@ func (a *answered) response(grpc bool) *stack.Response {
 		resp.Header.Add("content-type", "application/grpc")
 		resp.Header.Add("grpc-status", strconv.Itoa(a.grpc))
 	}
+	if a.passes() {
+		a.tellWhen(resp, grpc)
+	}
 	return resp
+}
+
+// passes reports whether a client may try again soon, and had better not at once.
+func (a *answered) passes() bool {
+	for _, err := range []error{stack.ErrExhausted, l7.ErrMemory, l7.ErrShed, balance.ErrQueueFull, h2.ErrQueueFull} {
+		if errors.Is(a.err, err) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellWhen adds when: as RFC 9110, section 10.2.3, has it, or in gRPC's way (its
+// proposal A6), which Linkerd's proxy does not.
+func (a *answered) tellWhen(resp *stack.Response, grpc bool) {
+	if grpc {
+		resp.Header.Add("grpc-retry-pushback-ms", "1000")
+	} else {
+		resp.Header.Add("retry-after", "1")
+	}
 }
 
 // tell adds to resp why.
@@ -216,11 +241,14 @@ func (p *Proxy) ending(cause bool) func(*stack.Request, error, *stack.Header) {
 
 // logFailure logs a request that the proxy answered in a server's stead.
 func (p *Proxy) logFailure(r *stack.Request, status int, err error) {
-	ctx := context.Background()
-	if !p.Log.Enabled(ctx, slog.LevelInfo) {
+	ctx, level := context.Background(), slog.LevelInfo
+	if errors.Is(err, l7.ErrMemory) {
+		level = slog.LevelDebug // that there is none is told once, and not by each
+	}
+	if !p.Log.Enabled(ctx, level) {
 		return
 	}
-	p.Log.LogAttrs(ctx, slog.LevelInfo, r.Version.String()+" request failed", slog.Any("client", r.Conn.Client),
+	p.Log.LogAttrs(ctx, level, r.Version.String()+" request failed", slog.Any("client", r.Conn.Client),
 		slog.String("method", r.Method), slog.String("authority", r.Authority), slog.String("path", r.Path),
 		slog.Int("status", status), slog.Any("error", err))
 }

@@ -184,3 +184,25 @@ func TestGRPCMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersOfOverload say when to come again, and name what is lacking. They are
+// 503, whatever they led to.
+func TestAnswersOfOverload(t *testing.T) {
+	short := fmt.Errorf("dial 192.0.2.1:80: %w: %w", syscall.EMFILE, stack.ErrExhausted)
+	for _, err := range []error{l7.ErrMemory, l7.ErrShed, balance.ErrQueueFull, h2.ErrQueueFull, short, fmt.Errorf("%w: %w", balance.ErrFailFast, short)} {
+		r, _ := asked(stack.HTTP11, false)
+		resp := quiet().answer(true)(r, err)
+		if resp.Status != 503 || resp.Header.Get("retry-after") != "1" || resp.Header.Get("l5d-proxy-error") != err.Error() {
+			t.Errorf("%v: %d %v", err, resp.Status, resp.Header)
+		}
+		r, _ = asked(stack.HTTP2, true)
+		resp = quiet().answer(false)(r, err)
+		if resp.Header.Get("grpc-status") != "14" || resp.Header.Get("grpc-retry-pushback-ms") != "1000" || resp.Header.Has("retry-after") {
+			t.Errorf("%v, in gRPC: %v", err, resp.Header)
+		}
+	}
+	r, _ := asked(stack.HTTP11, false)
+	if resp := quiet().answer(true)(r, balance.ErrUnavailable); resp.Header.Has("retry-after") {
+		t.Error("nobody knows when a server will be there again")
+	}
+}

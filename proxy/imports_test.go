@@ -32,7 +32,7 @@ var imports = []struct{ pkg, may string }{
 	{"proxy/l7/h1", "guard proxy/stack proxy/l7/codec proxy/warm"},
 	{"proxy/l7/h2", "guard proxy/stack proxy/l7/codec proxy/warm"},
 	{"proxy/l7", "guard tls discover balance profiles proxy/stack proxy/policy proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2"},
-	{"proxy", "guard tls control discover balance profiles proxy/stack proxy/policy proxy/tee proxy/telemetry proxy/tap proxy/cache proxy/admin proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2 proxy/l7"},
+	{"proxy", "guard tls control discover balance profiles proxy/stack proxy/policy proxy/tee proxy/telemetry proxy/tap proxy/cache proxy/admin proxy/pressure proxy/l4 proxy/l7/codec proxy/l7/h1 proxy/l7/h2 proxy/l7"},
 	{"control/local", ""}, // a control plane shares no code with its client
 	{"cmd/outrigger", "tls control discover profiles proxy/stack proxy/policy proxy/telemetry proxy/tap proxy/cache proxy/admin proxy control/local"},
 }

@@ -26,6 +26,7 @@ type inbound struct {
 	*Proxy
 	limit    stack.Layer[stack.Handler] // one, to bound all listeners' connections together
 	shed     stack.Layer[stack.Service] // one, to bound all ports' requests together
+	inFlight *l7.InFlight               // what shed counts
 	policies func(port uint16) *policy.Policy
 	ports    *shared[portKey, *port]
 	peers    map[bool]*peers // by whether loopback may be reached

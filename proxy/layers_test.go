@@ -21,8 +21,8 @@ import (
 func requestLayers(next stack.Service) (inward, outward stack.Service) {
 	p := &Proxy{Log: slog.New(slog.DiscardHandler), Metrics: telemetry.New(telemetry.Options{RetainIdle: time.Minute})}
 	to := netip.MustParseAddrPort("192.0.2.1:80")
-	in := &inbound{Proxy: p, shed: l7.Shed(1)}
-	out := &outbound{Proxy: p, shed: l7.Shed(1)}
+	in := &inbound{Proxy: p, shed: l7.NewInFlight(1).Shed}
+	out := &outbound{Proxy: p, shed: l7.NewInFlight(1).Shed}
 	return in.request(policy.AllUnauthenticated(policy.Detect), portKey{addr: to}, telemetry.Labels{}, next),
 		out.request(profiles.Target{Addr: to}, &profiles.Profile{}, next)
 }

@@ -28,6 +28,7 @@ type outbound struct {
 	*Proxy
 	limit        stack.Layer[stack.Handler] // one, to bound all listeners' connections together
 	shed         stack.Layer[stack.Service] // one, to bound all destinations' requests together
+	inFlight     *l7.InFlight               // what shed counts
 	destinations *shared[destination, *logical]
 	peers        map[bool]*peers // by whether loopback may be reached
 }

@@ -127,6 +127,7 @@ func (p *Proxy) h1Params(d *Direction) h1.Params {
 		Workers:     &p.scheduler.Workers,
 		Guard:       p.guard,
 		Reasons:     d == &c.Outbound && !c.QuietErrors,
+		Bulk:        bulk(p.memory),
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h1"
 	"github.com/outrigger-mesh/outrigger/proxy/l7/h2"
 	"github.com/outrigger-mesh/outrigger/proxy/policy"
+	"github.com/outrigger-mesh/outrigger/proxy/pressure"
 	"github.com/outrigger-mesh/outrigger/proxy/stack"
 	"github.com/outrigger-mesh/outrigger/proxy/tee"
 	"github.com/outrigger-mesh/outrigger/proxy/telemetry"
@@ -40,7 +41,9 @@ type Proxy struct {
 	// do not answer; either may be nil.
 	Destination, Policy *control.Client
 
-	guard *guard.Guard // is told of panics
+	guard    *guard.Guard     // is told of panics
+	memory   *pressure.Memory // nil if there is no limit
+	overload *overload        // set before anything is served; nil in some tests
 
 	scheduler h2.Scheduler   // of all HTTP/2 connections
 	keepers   sync.WaitGroup // what keeps Identity fresh
@@ -60,10 +63,12 @@ type Watcher interface {
 // outbound returns the stack for connections from the application. What it keeps
 // open beyond them ends with close.
 func (p *Proxy) outbound() *outbound {
+	inFlight := l7.NewInFlight(p.Config.Outbound.MaxInFlight)
 	o := &outbound{
 		Proxy:        p,
+		inFlight:     inFlight,
 		limit:        l4.Limit(p.Config.Outbound.MaxConns),
-		shed:         l7.Shed(p.Config.Outbound.MaxInFlight),
+		shed:         inFlight.Shed,
 		destinations: &shared[destination, *logical]{idle: p.Config.Outbound.DiscoveryIdle, guard: p.guard},
 	}
 	o.peers = make(map[bool]*peers)
@@ -83,10 +88,12 @@ func (o *outbound) close() { o.destinations.close() }
 // inbound returns the stack for connections from the mesh. What it keeps open
 // beyond them ends with close.
 func (p *Proxy) inbound() *inbound {
+	inFlight := l7.NewInFlight(p.Config.Inbound.MaxInFlight)
 	i := &inbound{
 		Proxy:    p,
+		inFlight: inFlight,
 		limit:    l4.Limit(p.Config.Inbound.MaxConns),
-		shed:     l7.Shed(p.Config.Inbound.MaxInFlight),
+		shed:     inFlight.Shed,
 		policies: p.policies,
 		ports:    &shared[portKey, *port]{idle: p.Config.Inbound.DiscoveryIdle, guard: p.guard},
 	}
@@ -170,7 +177,12 @@ func (p *Proxy) balance(b profiles.Backend, q *Queue) balance.Config {
 // dialConfig says how connections of one direction are opened. Only named
 // listeners reach loopback.
 func (p *Proxy) dialConfig(d *Direction, named bool) l4.DialConfig {
+	data := 0
+	if p.overload != nil {
+		data = p.overload.descriptors.Data
+	}
 	return l4.DialConfig{
+		Data:          data,
 		Timeout:       d.Connect.Timeout,
 		Keepalive:     d.Connect.Keepalive,
 		UserTimeout:   d.Connect.UserTimeout,

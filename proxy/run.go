@@ -54,6 +54,10 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := p.bound(in.inFlight, out.inFlight); err != nil {
+		s.close()
+		return err
+	}
 	adminDone, err := p.admin(life, o, func() { stop(Asked("POST /shutdown")) })
 	if err != nil {
 		s.close()
@@ -64,6 +68,8 @@ func Run(ctx context.Context, c Config, o Options) error {
 		end()
 		return <-adminDone
 	}
+	var watching sync.WaitGroup
+	watching.Go(func() { p.overload.watch(life) })
 	p.Log.Info("ready", "inbound", addrs(s.inbound), "outbound", addrs(s.outbound), "admin", c.Admin.Listen,
 		"destination", c.Control.Destination.Addr, "policy", c.Control.Policy.Addr, "unmeshed", c.Unmeshed)
 	if o.Ready != nil {
@@ -74,6 +80,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 	in.close()
 	out.close() // before the control plane's clients end, which whoever watches by them would take for its word
 	end()
+	watching.Wait()
 	return errors.Join(err, <-adminDone)
 }
 
@@ -82,6 +89,7 @@ func open(ctx context.Context, c Config, o Options) (*Proxy, error) {
 	p := &Proxy{Config: c, Log: o.Log.With("target", "outrigger"), lastWords: o.LastWords}
 	p.guard = &guard.Guard{Log: p.Log, Count: func(stage string) { p.Metrics.Panic(stage) }}
 	p.scheduler.Workers.Guard = p.guard
+	p.memory = findMemory(p.Log)
 	p.Metrics = telemetry.New(telemetry.Options{Guard: p.guard, RetainIdle: c.Metrics.RetainIdle, MaxSeries: c.Metrics.MaxSeries, Build: o.Build, Cause: causeOf})
 	p.Tee = p.newTee(&c.Tee)
 	err := p.certify(ctx)
@@ -182,7 +190,8 @@ func (p *Proxy) admin(ctx context.Context, o Options, shutdown func()) (<-chan e
 	})
 	limits := admin.Limits{
 		HeadRead: a.HeadTime, Read: a.ReadTime, Write: a.WriteTime, Idle: a.IdleTimeout,
-		Grace: a.Grace, HeadBytes: a.HeadBytes, Conns: a.MaxConns,
+		Grace: a.Grace, HeadBytes: a.HeadBytes,
+		Conns: min(a.MaxConns, max(p.overload.descriptors.Kept()/2, 1)), // of what is kept: the control plane and DNS have the rest
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -288,6 +297,7 @@ func (s *session) serveAll(ctx context.Context, wg *sync.WaitGroup, ls []listeni
 				Guard: s.guard,
 				Cut:   cut,
 				Conns: conns,
+				Gate:  s.overload.gate,
 			})
 			if err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("listener %s: %w", l.Addr(), err))

@@ -41,7 +41,7 @@ func (badObserver) End(error)   { panic("bad observer") }
 // TestObserverPanics harm no message, and are counted and logged with their stack.
 func TestObserverPanics(t *testing.T) {
 	p, log := counting()
-	out := &outbound{Proxy: p, shed: l7.Shed(1)}
+	out := &outbound{Proxy: p, shed: l7.NewInFlight(1).Shed}
 	svc := out.request(profiles.Target{}, &profiles.Profile{}, func(_ context.Context, r *stack.Request) (*stack.Response, error) {
 		resp := &stack.Response{Version: stack.HTTP11, Status: 200, Body: stack.Bytes([]byte("hello"))}
 		r.Observe(badObserver{})

@@ -31,6 +31,8 @@ type DialConfig struct {
 	// are refused, as in Linkerd: a redirected connection never means one, and a
 	// control plane must not be able to send the client's bytes there.
 	AllowLoopback bool
+	// Data is the first descriptor that is kept for others; zero: none is.
+	Data int
 }
 
 // Dial returns what opens plain connections to addr, whatever the session is. Its
@@ -42,6 +44,9 @@ func Dial(cfg DialConfig, addr netip.AddrPort) stack.Dialer {
 		Timeout:   cfg.Timeout,
 		KeepAlive: -1, // set below, before the connect
 		Control: func(_, _ string, raw syscall.RawConn) error {
+			if err := kept(raw, cfg.Data); err != nil {
+				return err
+			}
 			return setOptions(raw, cfg.Keepalive, cfg.UserTimeout)
 		},
 	}
@@ -78,14 +83,43 @@ func connect(ctx context.Context, d *net.Dialer, cfg DialConfig, addr netip.Addr
 	}
 }
 
+// kept refuses a descriptor that is kept for others.
+func kept(raw syscall.RawConn, data int) error {
+	if data == 0 {
+		return nil
+	}
+	return control(raw, func(fd int) error {
+		if fd >= data {
+			return ErrDescriptors
+		}
+		return nil
+	})
+}
+
+// exhausted reports whether this process, or its host, has none of what a dial
+// needs: the server is not to blame.
+func exhausted(err error) bool {
+	for _, e := range []error{stack.ErrExhausted, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // A dialError is a failed dial. Nothing was sent.
 type dialError struct {
 	addr  netip.AddrPort
 	cause error
 }
 
-func (e *dialError) Error() string   { return fmt.Sprintf("dial %s: %v", e.addr, e.cause) }
-func (e *dialError) Unwrap() []error { return []error{e.cause, stack.ErrUnsent} }
+func (e *dialError) Error() string { return fmt.Sprintf("dial %s: %v", e.addr, e.cause) }
+func (e *dialError) Unwrap() []error {
+	if exhausted(e.cause) {
+		return []error{e.cause, stack.ErrUnsent, stack.ErrExhausted}
+	}
+	return []error{e.cause, stack.ErrUnsent}
+}
 
 // addrOf returns a as an address that is never IPv4 mapped into IPv6; zero if a
 // has none.

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type ServeConfig struct {
 	Cut <-chan struct{}
 	// Conns, if not nil, has the connections that are open.
 	Conns *Conns
+	// Gate, if not nil, bounds the connections of all servers that share it.
+	Gate *Gate
 }
 
 // Serve gives each connection that l accepts to h, in a goroutine of its own. A
@@ -57,7 +60,11 @@ func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig
 	}
 	s := &server{
 		ServeConfig: cfg, listener: l, handler: h,
-		next: make(chan *stack.Conn), open: make(map[*stack.Conn]struct{}),
+		next: make(chan admitted), open: make(map[*stack.Conn]*cohort),
+	}
+	if s.Gate != nil {
+		s.Gate.add(s)
+		defer s.Gate.remove(s)
 	}
 	stop := cfg.Guard.AfterDone(ctx, stageAccept, func() { beginClose(l) })
 	defer stop()
@@ -72,6 +79,7 @@ func Serve(ctx context.Context, l net.Listener, h stack.Handler, cfg ServeConfig
 	cfg.Guard.Up(s.name())
 	close(s.next)
 	s.handlers.Wait()
+	s.disband()
 	close(over)
 	cutter.Wait()
 	return err
@@ -83,12 +91,20 @@ type server struct {
 	listener net.Listener
 	handler  stack.Handler
 	handlers sync.WaitGroup
-	next     chan *stack.Conn // to the goroutines that wait for one; closed after the last
-	idle     atomic.Int32     // how many do, or are about to
+	next     chan admitted // to the goroutines that wait for one; closed after the last
+	idle     atomic.Int32  // how many do, or are about to
+	refusals int           // in a row; the accepting goroutine's own
 
-	mu   sync.Mutex // guards what follows
-	open map[*stack.Conn]struct{}
-	cut  bool
+	mu      sync.Mutex              // guards what follows
+	open    map[*stack.Conn]*cohort // nil without a Gate
+	cohorts list.List               // of *cohort, the oldest first
+	cut     bool
+}
+
+// An admitted is a connection, and the context that it is served with.
+type admitted struct {
+	ctx context.Context //nolint:containedctx // it is one of many connections', and no call's
+	*stack.Conn
 }
 
 // Where panics are caught.
@@ -149,26 +165,28 @@ func (s *server) acceptOne(ctx context.Context) (err error) {
 		return err
 	}
 	guard.Point("accept")
-	s.start(ctx, &stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())})
+	if c := (&stack.Conn{Conn: c, Client: addrOf(c.RemoteAddr())}); s.admit(ctx, c) {
+		s.start(admitted{s.join(ctx, c), c})
+	}
 	return nil
 }
 
 // start serves c in a goroutine, which may be one that has served another: its
 // stack has grown to what a handler needs, which costs more than all else of a
 // goroutine.
-func (s *server) start(ctx context.Context, c *stack.Conn) {
+func (s *server) start(c admitted) {
 	select {
 	case s.next <- c:
 	default:
-		s.handlers.Go(func() { s.work(ctx, c) })
+		s.handlers.Go(func() { s.work(c) })
 	}
 }
 
 // work serves c, and then what start gives it, until there is no more to come or
 // enough others wait for it.
-func (s *server) work(ctx context.Context, c *stack.Conn) {
+func (s *server) work(c admitted) {
 	for ok := true; ok; {
-		s.serve(ctx, c)
+		s.serve(c.ctx, c.Conn)
 		if s.idle.Add(1) <= maxIdle {
 			c, ok = <-s.next
 		} else {
@@ -212,13 +230,19 @@ func (s *server) enter(c *stack.Conn) {
 	if s.cut {
 		abort(c)
 	}
-	s.open[c] = struct{}{}
+	if _, joined := s.open[c]; !joined {
+		s.open[c] = nil
+	}
 }
 
 func (s *server) leave(c *stack.Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.part(s.open[c])
 	delete(s.open, c)
+	s.mu.Unlock()
+	if s.Gate != nil {
+		s.Gate.leave()
+	}
 }
 
 // cutWhen closes what is open, when it is told to.

@@ -30,8 +30,8 @@ func plainly(hello []byte, peer tls.ID, alpn string) Handshake {
 	}
 }
 
-// kept gives each connection that it is given to the test, and what is said on it.
-func kept(into **stack.Conn, said *string) stack.Handler {
+// caught gives each connection that it is given to the test, and what is said on it.
+func caught(into **stack.Conn, said *string) stack.Handler {
 	return func(_ context.Context, c *stack.Conn) error {
 		*into = c
 		b, err := io.ReadAll(c)
@@ -63,7 +63,7 @@ func TestTerminate(t *testing.T) {
 			Conn: &closable{pieces: pieces{of: [][]byte{[]byte(tt.in)}}}, OrigDst: netip.MustParseAddrPort("10.0.0.1:80"),
 			Client: netip.MustParseAddrPort("10.0.0.2:5"),
 		}
-		h := Terminate("web.test", time.Second, plainly(ours, "client.test", ""))(kept(&got, &said))
+		h := Terminate("web.test", time.Second, plainly(ours, "client.test", ""))(caught(&got, &said))
 		if err := h(t.Context(), c); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -157,7 +157,7 @@ func TestDirect(t *testing.T) {
 		var told Header
 		cfg := DirectConfig{Timeout: time.Second, Own: []uint16{4143}, Headed: func(_ *stack.Conn, h Header) { told = h }}
 		c := headed("client.test", HeaderALPN, string(Header{Port: 8080, Session: s}.Append(nil))+"a", "b")
-		if err := Direct(cfg)(kept(&got, &said))(t.Context(), c); err != nil {
+		if err := Direct(cfg)(caught(&got, &said))(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		want := stack.Secured{SNI: "web.test", ALPN: HeaderALPN, Headed: true, Session: s}

@@ -54,7 +54,7 @@ func TestGuarded(t *testing.T) {
 			svc := stack.Chain(
 				l7.Guarded(g),
 				evil(at.down && at.above, at.up && at.above),
-				l7.Shed(1),
+				l7.NewInFlight(1).Shed,
 				evil(at.down && !at.above, at.up && !at.above),
 			)(l7.Balanced(b))
 			for n := 1; n <= 3; n++ {

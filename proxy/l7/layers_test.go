@@ -54,7 +54,7 @@ func TestRescueOfWhoHasLeft(t *testing.T) {
 }
 
 func TestShedCountsToTheBodysEnd(t *testing.T) {
-	shed := l7.Shed(1)
+	shed := l7.NewInFlight(1).Shed
 	one, other := shed(hello), shed(hello)
 	resp, err := one(t.Context(), request())
 	if err != nil {
@@ -67,7 +67,7 @@ func TestShedCountsToTheBodysEnd(t *testing.T) {
 	if _, err := other(t.Context(), request()); err != nil {
 		t.Errorf("after the first body's end: %v", err)
 	}
-	failing := l7.Shed(1)(l7.Fail(errDown))
+	failing := l7.NewInFlight(1).Shed(l7.Fail(errDown))
 	for range 3 {
 		if _, err := failing(t.Context(), request()); !errors.Is(err, errDown) {
 			t.Fatalf("a request that failed is still counted: %v", err)
@@ -266,5 +266,23 @@ func TestRoutedAndSplit(t *testing.T) {
 	router.Update([]profiles.Route{{Rules: []profiles.Rule{{}}}})
 	if _, err := svc(t.Context(), request()); !errors.Is(err, profiles.ErrNoBackend) {
 		t.Errorf("without backends: %v, want ErrNoBackend", err)
+	}
+}
+
+// TestShedWithoutMemory sheds even while nothing is in flight, until there is memory.
+func TestShedWithoutMemory(t *testing.T) {
+	f := l7.NewInFlight(10)
+	svc := f.Shed(hello)
+	f.Spare(0)
+	if _, err := svc(t.Context(), request()); !errors.Is(err, l7.ErrMemory) {
+		t.Errorf("without memory: %v, want ErrMemory", err)
+	}
+	if f.Shorted() != 1 || f.Flying() != 0 {
+		t.Errorf("%d were shed, %d are in flight", f.Shorted(), f.Flying())
+	}
+	asked := 0
+	f.Ask(func() { asked++; f.Spare(1) })
+	if _, err := svc(t.Context(), request()); err != nil || asked != 1 {
+		t.Errorf("asked %d times whether there is memory, which there is: %v", asked, err)
 	}
 }

@@ -51,3 +51,7 @@ func Chain[S any](layers ...Layer[S]) Layer[S] {
 // request, and nothing of its body is spent: it may be sent again, whatever its
 // method.
 var ErrUnsent = errors.New("request did not reach the peer")
+
+// ErrExhausted is in an error that this process, or its host, is to blame for: it
+// has no descriptor, port or buffer left. It says nothing of the peer.
+var ErrExhausted = errors.New("the proxy is out of what a connection needs")

@@ -2,11 +2,13 @@ package codec
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/guard"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 // Dialling knows whether a server may be dialled: not from a failed dial until a
@@ -35,10 +37,10 @@ func NewDialling(backoff func() func() time.Duration, changed func()) *Dialling 
 // Ready reports whether it makes sense to dial. It costs one atomic load.
 func (d *Dialling) Ready() bool { return !d.failing.Load() }
 
-// Dialled notes how a dial went. One that its own request gave up says nothing of
-// the server.
+// Dialled notes how a dial went. One that its own request gave up, or for which
+// something was lacking here, says nothing of the server.
 func (d *Dialling) Dialled(ctx context.Context, err error) {
-	if d.backoff == nil || err == nil && !d.trouble.Load() || err != nil && ctx.Err() != nil {
+	if d.backoff == nil || err == nil && !d.trouble.Load() || err != nil && (ctx.Err() != nil || errors.Is(err, stack.ErrExhausted)) {
 		return
 	}
 	d.note(err)

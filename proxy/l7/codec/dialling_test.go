@@ -3,12 +3,14 @@ package codec_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/proxy/l7/codec"
+	"github.com/outrigger-mesh/outrigger/proxy/stack"
 )
 
 var errRefused = errors.New("refused")
@@ -147,5 +149,17 @@ func TestDiallingWithout(t *testing.T) {
 	d.Dialled(t.Context(), errRefused)
 	if d.Ready() {
 		t.Error("ready after a failed dial")
+	}
+}
+
+// TestDiallingExhausted: what is lacking here is not the server's fault.
+func TestDiallingExhausted(t *testing.T) {
+	d := codec.NewDialling(func() func() time.Duration { return func() time.Duration { return time.Hour } }, nil)
+	defer d.Close()
+	if d.Dialled(t.Context(), fmt.Errorf("dial: %w", stack.ErrExhausted)); !d.Ready() {
+		t.Error("the server is not dialled again though it was not to blame")
+	}
+	if d.Dialled(t.Context(), errors.New("refused")); d.Ready() {
+		t.Error("a server that refused is ready")
 	}
 }

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,10 +129,11 @@ func (b *body) roomWanted() int {
 	if b.kind != byEnd && b.left <= codec.Head && b.chunks.left <= codec.Head {
 		return codec.Head
 	}
+	most := cmp.Or(b.params.Bulk, codec.Bulk)
 	if b.reads++; b.reads <= taken/codec.Chunk {
-		return codec.Chunk
+		return min(codec.Chunk, most)
 	}
-	return codec.Bulk
+	return most
 }
 
 // wait receives something unless ctx is done before. An interruption that was

@@ -28,6 +28,9 @@ type Params struct {
 	// Crossed, if it is not nil, is told of each request that came after such a close.
 	Crossed func(*stack.Conn)
 
+	// Bulk is the size of the buffers that long contents have; zero means codec.Bulk.
+	Bulk int
+
 	// Workers, if it is not nil, run the requests of connections that idle for most
 	// of the time.
 	Workers *codec.Workers

@@ -59,7 +59,7 @@ func (s *server) linger() {
 		}
 		_ = s.c.SetReadDeadline(pause)
 		s.in.r = s.in.w
-		if s.in.fill(codec.Head) != nil {
+		if s.in.fill(codec.Small) != nil { // it is thrown away
 			return
 		}
 	}

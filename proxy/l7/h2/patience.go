@@ -93,6 +93,9 @@ func (p *Pool) expire(d *dialing) {
 // once, or when resume is called. While there is a connection, who needs another may
 // as well wait for room on that. The caller holds mu.
 func (p *Pool) failed(d *dialing, err error) (again bool) {
+	if errors.Is(err, stack.ErrExhausted) { // to dial again would be no better, and at once
+		return false
+	}
 	if p.params.Patience.Time == 0 || p.params.Backoff == nil || p.closed || len(*p.conns.Load()) > 0 {
 		return false
 	}
