@@ -269,7 +269,7 @@ LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT="1.5s" is not valid: a duration needs one
 LINKERD2_PROXY_LOG is not encoded in Unicode
 LINKERD2_PROXY_DESTINATION_SVC_ADDR must be set
 LINKERD2_PROXY_POLICY_SVC_ADDR must be set
-OUTRIGGER_UNMESHED must be true to run without an identity; with one, this version does not run yet
+OUTRIGGER_UNMESHED must be true to run without an identity, in clear text
 LINKERD2_PROXY_INGRESS_MODE="true" is not supported yet: there is no ingress mode
 Invalid configuration: invalid environment variable
 Invalid configuration: no destination service configured

@@ -21,6 +21,8 @@ var imports = []struct{ pkg, may string }{
 	{"balance", "guard discover"},
 	{"proxy/warm", ""},
 	{"proxy/stack", "guard tls"},
+	{"proxy/tee", "proxy/stack"},
+	{"proxy/pressure", ""},
 	{"profiles", "guard tls control discover proxy/stack"},
 	{"proxy/policy", "tls control proxy/stack"},
 	{"proxy/telemetry", "guard tls discover proxy/stack proxy/tee"},
