@@ -96,8 +96,10 @@ func TestDefaults(t *testing.T) {
 		Log:     Log{Filter: "warn,linkerd=info,hickory=error"},
 		Drain:   Drain{LameDuck: time.Second, Idle: 4 * time.Second, Grace: 2 * time.Minute},
 		Workers: Workers{Min: 1},
+		Tee:     Tee{Bytes: 64 << 20, MessageBytes: 16 << 20, ConsumerBytes: 16 << 20, Consumers: 4, Running: 10000, Stall: 10 * time.Second, Grace: time.Second},
 	}
 	fixed(t, &want)
+	want.Identity = Identity{} // it is unmeshed
 	for i, v := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		g, w := reflect.ValueOf(got).Field(i).Interface(), reflect.ValueOf(want).Field(i).Interface()
 		if !reflect.DeepEqual(g, w) {
