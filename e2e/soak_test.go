@@ -25,6 +25,7 @@ func TestSoakMemory(t *testing.T) { memory(t, 10_000, 1000) }
 
 // TestSoakDrain is TestDrain with fifty runs.
 func TestSoakDrain(t *testing.T) { drains(t, 50) }
+
 // TestSoakDescriptors is TestDescriptors for a minute.
 func TestSoakDescriptors(t *testing.T) { descriptors(t, 400, time.Minute, 5) }
 

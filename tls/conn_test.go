@@ -304,7 +304,7 @@ type scarce struct {
 func (s *scarce) TryWrite(p []byte) (int, error) {
 	n := min(len(p), s.room)
 	s.room -= n
-	return s.Conn.Write(p[:n])
+	return s.Write(p[:n])
 }
 
 // TestTryWrite writes without waiting until nothing more is taken. What is held then

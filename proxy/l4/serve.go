@@ -130,7 +130,7 @@ func (s *server) accept(ctx context.Context) error {
 			}
 			pause, panics, any = 0, 0, true
 			continue
-		case ctx.Err() != nil && any && calls < lastCalls && errors.Is(err, os.ErrDeadlineExceeded):
+		case any && calls < lastCalls && isLastCall(ctx, err):
 			any, calls = false, calls+1
 			beginClose(s.listener)
 			continue
@@ -148,6 +148,12 @@ func (s *server) accept(ctx context.Context) error {
 		pause = min(max(2*pause, firstPause), lastPause)
 		sleep(ctx, pause)
 	}
+}
+
+// isLastCall reports whether err is the end of a call for those who have connected
+// before ctx was done.
+func isLastCall(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // acceptOne accepts a connection, and has it served.
