@@ -12,7 +12,7 @@ import (
 type Descriptors struct {
 	Limit int // of the process
 	Data  int // numbers from here on are the admin port's, the control plane's, and DNS's
-	Conns int // of clients, at once: each may need another to a server
+	Conns int // of clients, at once: most share connections to servers, and those that do not find none left
 }
 
 // The least and the most that is kept for all but data.
@@ -43,7 +43,7 @@ func ReadDescriptors() (Descriptors, error) {
 func shareOut(limit, used int) Descriptors {
 	kept := min(max(limit/8, leastKept), mostKept)
 	data := max(limit-kept, used+2)
-	return Descriptors{Limit: limit, Data: data, Conns: max((data-used-stillToCome)/2, 1)}
+	return Descriptors{Limit: limit, Data: data, Conns: max((data-used-stillToCome)*3/4, 1)}
 }
 
 // Kept is how many are never data's.

@@ -33,7 +33,7 @@ func TestLevels(t *testing.T) {
 func TestShareOut(t *testing.T) {
 	for _, limit := range []int{64, 256, 1024, 20_000, 1 << 20} {
 		d := shareOut(limit, 14)
-		if d.Kept() < leastKept || d.Kept() > mostKept || 14+stillToCome+2*d.Conns > d.Data || d.Conns < 10 {
+		if d.Kept() < leastKept || d.Kept() > mostKept || 14+stillToCome+d.Conns*4/3 > d.Data || d.Conns < 10 {
 			t.Errorf("of %d: %+v, %d kept", limit, d, d.Kept())
 		}
 	}

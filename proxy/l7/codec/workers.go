@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type Workers struct {
 	idle  []*worker // the one that ran last is last
 	conns int
 	trim  *time.Timer // set while there are idle ones
+	freed time.Time   // when what a burst had left was last given back
 }
 
 // A Job is what a worker runs.
@@ -87,12 +89,25 @@ func (s *Workers) park(w *worker) bool {
 	return true
 }
 
+// When so many workers end at once, a burst is over. What it has left, in stacks and in
+// what its messages were made of, is given back to the system; that takes some
+// milliseconds of a processor, and so is not done often.
+const (
+	burst     = 128
+	freeEvery = 10 * time.Second
+)
+
 // trimIdle ends half of the workers that have nothing to do, the oldest: their
 // stacks are given back soon after a burst, and a steady load keeps its own.
 func (s *Workers) trimIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end((len(s.idle) + 1) / 2)
+	n := (len(s.idle) + 1) / 2
+	s.end(n)
+	if n >= burst && time.Since(s.freed) > freeEvery {
+		s.freed = time.Now()
+		s.Guard.Go("memory", debug.FreeOSMemory)
+	}
 	if len(s.idle) > 0 {
 		s.trim.Reset(trimEvery)
 	} else {

@@ -75,11 +75,11 @@ func (c *conn) readHeaders(f *frame) error {
 		}
 		f.content = f.content[priorityBytes:]
 	}
-	c.block = block{
-		open: true, id: f.stream, end: f.has(flagEndStream), length: -1, malformed: malformed,
-		mostBytes: c.params.HeadBytes, mostFields: c.params.Fields,
-	}
-	if err := c.openBlock(&c.block); err != nil {
+	c.block = block{} // one with fields would be made on the stack, which is a connection's dearest memory
+	b := &c.block
+	b.open, b.id, b.end, b.length, b.malformed = true, f.stream, f.has(flagEndStream), -1, malformed
+	b.mostBytes, b.mostFields = c.params.HeadBytes, c.params.Fields
+	if err := c.openBlock(b); err != nil {
 		return err
 	}
 	return c.fragment(f)

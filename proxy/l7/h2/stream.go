@@ -61,10 +61,10 @@ func newStream(r role) stream { return stream{role: r, rd: newWaiter()} }
 func (st *stream) start(c *conn, id uint32) {
 	st.trailer.Reset()
 	st.c, st.id, st.length = c, id, -1
-	st.streamState = streamState{
-		touched: st.touched, starved: st.starved, trailer: st.trailer,
-		recvLeft: c.params.streamWindow(), sendWindow: c.peer.window,
-	}
+	touched, starved, trailer := st.touched, st.starved, st.trailer
+	st.streamState = streamState{} // one with fields would be made on the stack, which is a connection's dearest memory
+	st.touched, st.starved, st.trailer = touched, starved, trailer
+	st.recvLeft, st.sendWindow = c.params.streamWindow(), c.peer.window
 	st.ready.Store(false)
 	c.streams.put(st)
 }
