@@ -6,6 +6,9 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -72,5 +75,18 @@ func runProxy(ctx context.Context, last *lastWords, environ []string, out, errs 
 		log.Warn("setting", "name", w.Name, "reason", w.Reason)
 	}
 	runtime.GOMAXPROCS(config.Workers.Procs(runtime.NumCPU()))
+	collectSooner(environ)
 	return proxy.Run(ctx, config, proxy.Options{Log: log, Filter: filter, Build: build(), LastWords: last.are})
+}
+
+// garbage is how much there may be, in percent of what is in use, before it is
+// collected: less than is usual in Go, since a request leaves little and connections
+// hold much.
+const garbage = 70
+
+// collectSooner sets that, unless the user has set it.
+func collectSooner(environ []string) {
+	if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		debug.SetGCPercent(garbage)
+	}
 }
