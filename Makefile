@@ -31,7 +31,7 @@ help: ## Say what each target does
 
 .PHONY: build
 build: ## Build the sidecar, as it ships, into ./outrigger
-	CGO_ENABLED=0 go build -trimpath -o outrigger ./cmd/outrigger
+	CGO_ENABLED=0 go build -trimpath -pgo=cmd/outrigger/sidecar.pgo -o outrigger ./cmd/outrigger
 
 .PHONY: vet
 vet:
@@ -44,7 +44,7 @@ test: ## Run the tests, as a user of this tree would
 
 .PHONY: race
 race: ## Run them with the race detector, in any order, over messages poisoned when recycled, with every stage made to panic
-	go test -race -pgo=off -shuffle=on -tags poison,faults ./...
+	go test -race -shuffle=on -tags poison,faults ./...
 
 .PHONY: e2e
 e2e: ## Run what needs the built program, or more than Go
@@ -95,7 +95,7 @@ bench-peers: ## Measure beside HAProxy, nginx and Go's ReverseProxy, into docs/p
 .PHONY: pgo
 pgo: ## Profile the benchmarks of the data path, by which the compiler then builds the sidecar
 	@mkdir -p $(CACHE)
-	go test ./proxy -run '^$$' -bench Outbound -benchtime 5s -o $(CACHE)/pgo.test -cpuprofile cmd/outrigger/default.pgo
+	go test ./proxy -run '^$$' -bench Outbound -benchtime 5s -o $(CACHE)/pgo.test -cpuprofile cmd/outrigger/sidecar.pgo
 
 .PHONY: demo
 demo: ## Run the demonstration, and leave it up to be looked at

@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	exe = filepath.Join(dir, "outrigger")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", exe, "./cmd/outrigger")
+	cmd := exec.Command("go", "build", "-trimpath", "-pgo=cmd/outrigger/sidecar.pgo", "-o", exe, "./cmd/outrigger")
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

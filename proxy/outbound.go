@@ -163,10 +163,11 @@ func (o *outbound) request(t profiles.Target, p *profiles.Profile, next stack.Se
 		l7.Rescue(o.answer(!o.Config.QuietErrors)),                           // whatever fails below is answered
 		l7.RescueGRPC(o.ending(!o.Config.QuietErrors)),                       // above all that observes the response, which is to see how it ended
 		o.Metrics.HTTPErrors(telemetry.Outbound, telemetry.Labels{}, kindOf), // below Rescue, to count what it answers
-		l7.Guarded(o.guard),                                                  // below what answers; a panic above it is the codec's to answer
-		o.shed,                                                               // below Rescue, which answers 503 for it
-		l7.StripTwins,                                                        // above all that reads the mesh's fields
-		l7.NormalizeURI(authorityOf(t, p)),                                   // above Routed, which goes by the authority
+		// Below what answers: a panic above it is the codec's to answer.
+		l7.Guarded(o.guard),
+		o.shed,                             // below Rescue, which answers 503 for it
+		l7.StripTwins,                      // above all that reads the mesh's fields
+		l7.NormalizeURI(authorityOf(t, p)), // above Routed, which goes by the authority
 		l7.Named("logical service "+nameOf(t)),
 	)(next)
 }

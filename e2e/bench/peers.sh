@@ -18,7 +18,7 @@ if ((${#missing[@]})); then
 fi
 
 mkdir -p bin run
-(cd "$top" && CGO_ENABLED=0 go build -trimpath -o e2e/bench/bin/outrigger ./cmd/outrigger)
+(cd "$top" && CGO_ENABLED=0 go build -trimpath -pgo=cmd/outrigger/sidecar.pgo -o e2e/bench/bin/outrigger ./cmd/outrigger)
 (cd .. && go build -o bench/bin/lg ./bench/lg)
 
 seconds=${BENCH_SECONDS:-2} repeats=${BENCH_REPEATS:-5} scenarios=${BENCH_SCENARIOS:-h1,h2,h2-c100,grpc,tcp-bulk}
