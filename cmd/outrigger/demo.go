@@ -14,7 +14,7 @@ import (
 
 // How long the demonstration gives what it waits for. It ends in any case.
 const (
-	demoLongest = 2 * time.Minute         // in all, until the table is printed
+	demoLongest = 5 * time.Minute         // in all, until the table is printed
 	demoScene   = 1200 * time.Millisecond // for which a scene is looked at
 	demoGlance  = 300 * time.Millisecond  // at what the requests do, to see a change
 	demoShow    = 15 * time.Second        // for a change to show
